@@ -70,11 +70,9 @@ impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_millisecond(self.0) {
             Ok(timestamp) => write!(f, "{timestamp}"),
-            Err(_) => f.write_str(if self.0 < 0 {
-                "-009999-01-02T01:59:59Z"
-            } else {
-                "9999-12-30T22:00:00Z"
-            }),
+            Err(_) => {
+                f.write_str(if self.0 < 0 { "-009999-01-02T01:59:59Z" } else { "9999-12-30T22:00:00Z" })
+            }
         }
     }
 }
