@@ -1,3 +1,37 @@
-//! What to do next.
+//! What to do next: the rules of a refresh, as pure functions over values.
+//!
+//! ```text
+//!                import                      gate barred · 429 · app refused
+//!  AwaitingGrant ──────► Scheduled ─────────────────────────────► Retrying
+//!        ▲                │  ▲  ▲                                  │  ▲
+//!        │ config names   │  │  └───────────── granted ────────────┤  │ proof that
+//!        │ another app    │  │ granted                             │  │ it is unspent
+//!                         ▼  │                                     ▼  │
+//!                       (presenting) ──── no verdict ───────────► Uncertain ──► held for an operator
+//!                            │                                     │
+//!                            │ token dead                          │ proof that it is spent
+//!                            ▼                                     ▼
+//!                       ReauthorizationRequired ◄──────────────────┘
+//! ```
+//!
+//! A test or a simulation drives these functions with a clock and dice of its own: `now` and every roll are
+//! arguments. Nothing here does IO, and nothing here knows of SQLite or HTTP. May import `oauth`, `clock`, `id`
+//! and `secret`.
+
+mod backoff;
+mod conclusion;
+mod plan;
+mod reminder;
+mod settling;
+mod standing;
 pub mod timing;
+mod verdict;
+
+pub use backoff::{Roll, longest_retry_after, retry_wait, slow_wait, throttled_wait};
+pub use conclusion::{AppNews, AttemptEnd, Conclusion, Proof, Successor, after_proof, conclude, give_up};
+pub use plan::{Lifetimes, refresh_at, spread};
+pub use reminder::{Reminder, reminder};
+pub use settling::{Evidence, Premise, Settling, Step, Testimony, weigh};
+pub use standing::{Reason, Retrying, Standing, Uncertain};
 pub use timing::{Timing, Unprovable};
+pub use verdict::{AnswerBytes, Ending, Exchange, Verdict, judge};

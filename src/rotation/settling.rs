@@ -1,0 +1,196 @@
+//! Was it spent? What the old access token's fate says about a refresh token of unknown fate.
+//!
+//! **Needs.** After an attempt without verdict somebody must find out whether Zalo spent the refresh token,
+//! without presenting it. **The lever.** Zalo kills the old access token the moment it makes a new one: as long as
+//! the old one is accepted, no successor was made. **The races.** A request may wait in a queue and be worked on
+//! after the client gave up, so one acceptance is too early a proof: two are needed, `settle` apart. **The
+//! premise** that the old token dies at once is itself measured for each app ([`Premise`]): where it was seen to
+//! outlive its successor, acceptance proves nothing; where that was not measured yet, acceptance is believed once
+//! a generation for an attempt that brought no answer at all. So one lost answer costs at most one mistaken
+//! presentation, also where the premise is wrong. **Refusal** proves the opposite only while the token should live and
+//! only where the two clocks agree that it should.
+
+use std::time::Duration;
+
+use super::Timing;
+use super::backoff::doubled;
+use crate::oauth::ErrorCode;
+
+/// Does this app's old access token die when its successor is made?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Premise {
+    /// Nobody has looked yet.
+    #[default]
+    Unmeasured,
+    /// It was seen dead after a success.
+    OldTokenDies,
+    /// It was seen alive after a success.
+    OldTokenOutlives,
+}
+
+/// What Zalo said about the old access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Testimony {
+    /// It is alive and this OA's.
+    Accepted,
+    /// It is dead.
+    Refused(ErrorCode),
+    /// No clear answer, in words.
+    Unclear(String),
+}
+
+/// The questions asked so far about one attempt. Kept in memory: after a restart the count begins anew, because
+/// the time between two questions is measured on a clock that the restart may have stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settling {
+    /// How often the old token was accepted.
+    pub accepted: u32,
+    /// How often no clear answer came, in a row.
+    pub unclear: u32,
+}
+
+/// Everything that decides.
+#[derive(Debug)]
+pub struct Evidence {
+    /// What Zalo said just now.
+    pub testimony: Testimony,
+    /// The questions before.
+    pub settling: Settling,
+    /// What is known of this app's old tokens.
+    pub premise: Premise,
+    /// Acceptance was believed once already in this generation, for an attempt without any answer, while the
+    /// premise was not measured.
+    pub was_believed_before: bool,
+    /// What is left of the old access token's life; zero if it should be dead anyway.
+    pub remaining: Duration,
+    /// The wall clock and the clock that nobody sets agree about the time since the set was obtained.
+    pub clocks_agree: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask again after a while.
+    AskAgain {
+        /// How long to wait.
+        after: Duration,
+        /// What is to be remembered.
+        settling: Settling,
+    },
+    /// The refresh token is unspent.
+    Unspent,
+    /// It was spent, and the answer is lost.
+    Spent,
+    /// Nothing can prove it any more.
+    Unprovable,
+}
+
+/// Weighs what is known.
+pub fn weigh(evidence: &Evidence, timing: &Timing) -> Step {
+    let Evidence { testimony, settling, premise, was_believed_before, remaining, clocks_agree } = evidence;
+    match testimony {
+        Testimony::Accepted => match premise {
+            Premise::OldTokenOutlives => Step::Unprovable,
+            Premise::Unmeasured if *was_believed_before => Step::Unprovable,
+            Premise::Unmeasured | Premise::OldTokenDies if settling.accepted == 0 => {
+                let settling = Settling { accepted: 1, unclear: 0 };
+                Step::AskAgain { after: timing.settle, settling }
+            }
+            Premise::Unmeasured | Premise::OldTokenDies => Step::Unspent,
+        },
+        Testimony::Refused(_) if *clocks_agree && !remaining.is_zero() => Step::Spent,
+        Testimony::Refused(_) | Testimony::Unclear(_) if remaining.is_zero() => Step::Unprovable,
+        Testimony::Refused(_) | Testimony::Unclear(_) => {
+            let longest = timing.retry_max.min(*remaining / 2).max(timing.settle);
+            let after = doubled(timing.settle, settling.unclear, longest);
+            let settling = Settling { unclear: settling.unclear.saturating_add(1), ..*settling };
+            Step::AskAgain { after, settling }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(testimony: Testimony) -> Evidence {
+        Evidence {
+            testimony,
+            settling: Settling::default(),
+            premise: Premise::OldTokenDies,
+            was_believed_before: false,
+            remaining: Duration::from_secs(7_200),
+            clocks_agree: true,
+        }
+    }
+
+    fn refused() -> Testimony {
+        Testimony::Refused(ErrorCode(-216))
+    }
+
+    fn once() -> Settling {
+        Settling { accepted: 1, unclear: 0 }
+    }
+
+    #[test]
+    fn two_acceptances_settle_apart_prove_a_token_unspent_and_one_does_not() {
+        let timing = Timing::default();
+        let first = weigh(&evidence(Testimony::Accepted), &timing);
+        assert_eq!(first, Step::AskAgain { after: timing.settle, settling: once() });
+        let second = weigh(&Evidence { settling: once(), ..evidence(Testimony::Accepted) }, &timing);
+        assert_eq!(second, Step::Unspent);
+    }
+
+    #[test]
+    fn a_refusal_proves_it_spent_even_after_an_acceptance() {
+        let timing = Timing::default();
+        assert_eq!(weigh(&evidence(refused()), &timing), Step::Spent);
+        assert_eq!(weigh(&Evidence { settling: once(), ..evidence(refused()) }, &timing), Step::Spent);
+    }
+
+    #[test]
+    fn a_refusal_proves_nothing_where_the_clocks_disagree_or_the_token_has_ended() {
+        let timing = Timing::default();
+        let disagree = Evidence { clocks_agree: false, ..evidence(refused()) };
+        assert!(matches!(weigh(&disagree, &timing), Step::AskAgain { .. }));
+        let ended = Evidence { remaining: Duration::ZERO, ..evidence(refused()) };
+        assert_eq!(weigh(&ended, &timing), Step::Unprovable);
+    }
+
+    #[test]
+    fn where_old_tokens_outlive_their_successors_acceptance_proves_nothing_and_refusal_still_does() {
+        let timing = Timing::default();
+        let outlives = |testimony| Evidence { premise: Premise::OldTokenOutlives, ..evidence(testimony) };
+        assert_eq!(weigh(&outlives(Testimony::Accepted), &timing), Step::Unprovable);
+        assert_eq!(weigh(&outlives(refused()), &timing), Step::Spent);
+    }
+
+    #[test]
+    fn an_unmeasured_premise_is_believed_once_a_generation() {
+        let timing = Timing::default();
+        let unmeasured = |was_believed_before| Evidence {
+            premise: Premise::Unmeasured,
+            settling: once(),
+            was_believed_before,
+            ..evidence(Testimony::Accepted)
+        };
+        assert_eq!(weigh(&unmeasured(false), &timing), Step::Unspent);
+        assert_eq!(weigh(&unmeasured(true), &timing), Step::Unprovable);
+    }
+
+    #[test]
+    fn without_a_clear_answer_it_is_asked_again_ever_more_slowly_while_the_old_token_lives() {
+        let timing = Timing::default();
+        let (mut settling, mut waits) = (Settling::default(), Vec::new());
+        for _ in 0..8 {
+            let unclear = Evidence { settling, ..evidence(Testimony::Unclear("down".to_owned())) };
+            let Step::AskAgain { after, settling: next } = weigh(&unclear, &timing) else { panic!("gave up") };
+            waits.push(after);
+            settling = next;
+        }
+        assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert_eq!((waits[0], waits[7]), (timing.settle, timing.retry_max));
+        let ended = Evidence { remaining: Duration::ZERO, ..evidence(Testimony::Unclear(String::new())) };
+        assert_eq!(weigh(&ended, &timing), Step::Unprovable);
+    }
+}
