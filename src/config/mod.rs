@@ -1,1 +1,200 @@
-//! config
+//! The config file: read, checked as a whole, and turned into values that the program can trust.
+//!
+//! Decides what a config file may say. Every problem is found in one go, with its line and column; a file with
+//! one problem yields no [`Config`] at all. Prints nothing and logs nothing: [`Problems`] and
+//! [`Config::warnings`] are handed to whoever asked. Secrets are read from their own files, never from this one,
+//! and no message repeats text that could be a secret.
+//! May import `clock`, `secret`, `id` and `rotation::timing`.
+
+mod files;
+mod fleet;
+mod problems;
+mod schema;
+mod section;
+mod settings;
+mod values;
+mod warnings;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+pub use problems::Problems;
+
+use crate::id::{AppId, OaId};
+use crate::rotation::timing::Timing;
+use crate::secret::Secret;
+
+/// The largest config file that is read, in bytes: some 100,000 OAs.
+const LARGEST_FILE: u64 = 16 << 20;
+
+/// Whether the files that the config names are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// Read the app secrets, and look into the CA file: for what talks to Zalo.
+    Read,
+    /// Open none of them: for commands that only need the store, perhaps run by somebody who may not read them.
+    LeaveAlone,
+}
+
+/// What the surroundings say, apart from the file itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Where state goes under systemd (`StateDirectory=`).
+    pub state_directory: Option<PathBuf>,
+    /// Where credentials are under systemd (`LoadCredential=`).
+    pub credentials_directory: Option<PathBuf>,
+}
+
+impl Environment {
+    /// From `$STATE_DIRECTORY` (the first, if there are several) and `$CREDENTIALS_DIRECTORY`.
+    pub fn of_process() -> Environment {
+        Environment {
+            state_directory: directory("STATE_DIRECTORY"),
+            credentials_directory: directory("CREDENTIALS_DIRECTORY"),
+        }
+    }
+}
+
+/// The first directory of a colon-separated variable, if it names one.
+fn directory(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(variable)?;
+    std::env::split_paths(&value).next().filter(|path| !path.as_os_str().is_empty())
+}
+
+/// A config file without a problem.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file that it was read from, as it was named.
+    pub file: PathBuf,
+    /// The store, as an absolute path.
+    pub store_path: PathBuf,
+    /// How much is logged, and in what form.
+    pub log: Log,
+    /// The durations that rule a refresh.
+    pub timing: Timing,
+    /// The wall-clock cap of one request, connection and body included.
+    pub timeout: Duration,
+    /// Requests under way at once, over all OAs; at least 1.
+    pub max_in_flight: usize,
+    /// How the outside is reached.
+    pub http: Http,
+    /// How long before a refresh token ends a person is reminded; longest first, each once.
+    pub remind: Vec<Duration>,
+    /// When the recurring work is done.
+    pub schedule: Schedule,
+    /// The Zalo apps.
+    pub apps: BTreeMap<AppId, App>,
+    /// The OAs that are kept; the app of each is in `apps`.
+    pub oas: BTreeMap<OaId, Oa>,
+    /// Unwise things that only reading the files could tell.
+    notes: Vec<String>,
+}
+
+impl Config {
+    /// What is accepted but unwise in production, one plain sentence each, in the order of the file's sections.
+    pub fn warnings(&self) -> Vec<String> {
+        warnings::of(self)
+    }
+}
+
+/// How much is logged, and in what form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A filter that `tracing_subscriber::EnvFilter` accepts.
+    pub level: String,
+    /// None: text on a terminal, else JSON.
+    pub format: Option<LogFormat>,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How the outside is reached.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Http {
+    /// A proxy for every request, `http` or `https`. It may hold a password: `Debug` leaves that out.
+    pub proxy: Option<Url>,
+    /// PEM certificates to trust instead of the system's, as an absolute path.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Http { proxy, ca_file } = self;
+        let proxy = proxy.as_ref().map(|url| url.origin().ascii_serialization());
+        f.debug_struct("Http").field("proxy", &proxy).field("ca_file", ca_file).finish()
+    }
+}
+
+/// When the recurring work is done: cron expressions of six fields, seconds first, in UTC, each with a next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Look for what is due.
+    pub sweep: String,
+    /// Say how the fleet is.
+    pub heartbeat: String,
+    /// Look at the lifetimes of refresh tokens.
+    pub audit: String,
+    /// Remove old journal rows.
+    pub prune: String,
+    /// How long a journal row is kept.
+    pub keep_history: Duration,
+}
+
+/// A Zalo app.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// Its id.
+    pub id: AppId,
+    /// Its secret; None only with [`Secrets::LeaveAlone`].
+    pub secret_key: Option<Secret>,
+    /// The token endpoint: `https`, or `http` to this machine; no user, query or fragment.
+    pub token_url: Url,
+    /// The root of the OA API, likewise; its path does not end in a slash, unless it is one.
+    pub api_url: Url,
+}
+
+/// An Official Account that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oa {
+    /// Its id.
+    pub id: OaId,
+    /// The app through which its tokens were granted.
+    pub app: AppId,
+    /// What people call it.
+    pub name: Option<String>,
+}
+
+/// Reads and checks the config file, in the environment of this process.
+///
+/// # Errors
+/// Every problem of the file, or the one that it cannot be read.
+pub fn load(file: &Path, secrets: Secrets) -> Result<Config, Problems> {
+    let text = files::config_text(file, LARGEST_FILE).map_err(|wrong| Problems::unreadable(file, &wrong))?;
+    parse(file, &text, secrets, &Environment::of_process())
+}
+
+/// Checks `text` as the content of `file`; relative paths in it start where `file` is.
+///
+/// # Errors
+/// Every problem of the text and of the files that it names, in the order of the text.
+pub fn parse(file: &Path, text: &str, secrets: Secrets, env: &Environment) -> Result<Config, Problems> {
+    let mut report = problems::Report::new(file, text);
+    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    for error in &errors {
+        report.syntax(error.span().map_or(text.len(), |span| span.start), error.message());
+    }
+    let around = files::Around::new(file, secrets, env);
+    let config = settings::config(file, document.get_ref(), &around, &mut report);
+    report.conclude(config)
+}

@@ -1,0 +1,126 @@
+//! What is accepted but unwise in production.
+
+use std::time::Duration;
+
+use super::Config;
+use super::values::{self, said};
+use crate::rotation::timing::Unprovable;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One plain sentence each, in the order of the file's sections.
+pub(super) fn of(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    refresh(config, &mut warnings);
+    refresh_token(config, &mut warnings);
+    schedule(config, &mut warnings);
+    fleet(config, &mut warnings);
+    warnings.extend(config.notes.iter().cloned());
+    warnings
+}
+
+fn refresh(config: &Config, warnings: &mut Vec<String>) {
+    let timing = &config.timing;
+    let mut warn_if = |unwise: bool, sentence: String| {
+        if unwise {
+            warnings.push(sentence);
+        }
+    };
+    warn_if(
+        timing.before_expiry < 10 * MINUTE,
+        format!(
+            "before_expiry is {}: under 10m there is little time to retry before the access token ends.",
+            said(timing.before_expiry)
+        ),
+    );
+    warn_if(
+        config.timeout < Duration::from_secs(20),
+        format!(
+            "timeout is {}: under 20s a slow answer is given up, and with it perhaps the new refresh token.",
+            said(config.timeout)
+        ),
+    );
+    warn_if(
+        timing.retry_max > HOUR,
+        format!(
+            "retry_max is {}: over 1h a short outage of Zalo keeps an OA waiting for long.",
+            said(timing.retry_max)
+        ),
+    );
+    warn_if(
+        timing.settle < Duration::from_secs(10),
+        format!(
+            "settle is {}: under 10s Zalo may still be working on the request that is asked about.",
+            said(timing.settle)
+        ),
+    );
+    warn_if(
+        timing.settle > 30 * MINUTE,
+        format!(
+            "settle is {}: over 30m the old access token may end before it can show what became of a request.",
+            said(timing.settle)
+        ),
+    );
+    warn_if(
+        timing.unprovable == Unprovable::Present,
+        "unprovable is \"present\": a refresh token that may be spent is presented once more, which costs the \
+         grant if it was."
+            .to_owned(),
+    );
+}
+
+fn refresh_token(config: &Config, warnings: &mut Vec<String>) {
+    let lifetime = config.timing.refresh_token_lifetime;
+    if lifetime < DAY {
+        warnings.push(format!("lifetime is {}: Zalo's refresh tokens live for months.", said(lifetime)));
+    }
+    match (config.remind.first(), config.remind.last()) {
+        (Some(longest), _) if *longest >= lifetime => warnings.push(format!(
+            "remind begins {} before the end, but lifetime is {}: every new refresh token is reminded of at once.",
+            said(*longest),
+            said(lifetime)
+        )),
+        (Some(_), Some(last)) if *last < HOUR => warnings.push(format!(
+            "remind ends {} before the end: under 1h nobody grants again in time.",
+            said(*last)
+        )),
+        (Some(_), _) => {}
+        (None, _) => {
+            warnings.push("remind is empty: nobody is told before a refresh token ends.".to_owned());
+        }
+    }
+}
+
+fn schedule(config: &Config, warnings: &mut Vec<String>) {
+    let pause = values::longest_pause(&config.schedule.sweep).unwrap_or_default();
+    if pause > MINUTE {
+        let pause = said(pause);
+        warnings
+            .push(format!("sweep pauses for {pause}: what is due waits for it, so let it run every second."));
+    }
+    let keep = config.schedule.keep_history;
+    if keep < 7 * DAY {
+        let keep = said(keep);
+        warnings
+            .push(format!("keep_history is {keep}: under 7d an incident is forgotten before it is studied."));
+    }
+}
+
+fn fleet(config: &Config, warnings: &mut Vec<String>) {
+    for app in config.apps.values() {
+        for (key, url) in [("token_url", &app.token_url), ("api_url", &app.api_url)] {
+            if url.scheme() == "http" {
+                let id = &app.id;
+                warnings.push(format!("{key} of app {id} is http:// to this machine: is it a simulator?"));
+            }
+        }
+        if !config.oas.values().any(|oa| oa.app == app.id) {
+            warnings.push(format!("App {} has no OA.", app.id));
+        }
+    }
+    if config.oas.is_empty() {
+        warnings.push("There is no OA: nothing is kept alive until an [[oa]] is added.".to_owned());
+    }
+}
