@@ -100,7 +100,9 @@ enum Kind {
     Syntax,
     /// Something is written here that is wrong.
     Here,
-    /// Something is not there, which may be for a line that is no TOML.
+    /// Something has a name that is not known, perhaps for standing below a header that is no TOML.
+    Unknown,
+    /// Something is not there, perhaps for standing in a line that is no TOML.
     Lack,
 }
 
@@ -135,6 +137,11 @@ impl<'t> Report<'t> {
         self.found.push(Found { at, kind: Kind::Here, wrong });
     }
 
+    /// What is written at this offset has a name that is not known there.
+    pub(super) fn unknown(&mut self, at: usize, what: impl Into<String>, right: impl Into<String>) {
+        self.found.push(Found { at, kind: Kind::Unknown, wrong: Wrong::new(what, right) });
+    }
+
     /// Something is missing that belongs to what stands at this offset.
     pub(super) fn lack(&mut self, at: usize, what: impl Into<String>, right: impl Into<String>) {
         self.found.push(Found { at, kind: Kind::Lack, wrong: Wrong::new(what, right) });
@@ -149,6 +156,12 @@ impl<'t> Report<'t> {
         self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
     }
 
+    /// Does the line (from 0) begin as the header of a section does?
+    fn is_header(&self, line: usize) -> bool {
+        let start = self.line_starts.get(line).copied().unwrap_or(0);
+        self.text.get(start..).is_some_and(|rest| rest.trim_start_matches([' ', '\t']).starts_with('['))
+    }
+
     /// The column, from 1, of this offset, in characters.
     fn column(&self, at: usize) -> usize {
         let start = self.line_starts.get(self.line_index(at)).copied().unwrap_or(0);
@@ -161,10 +174,12 @@ impl<'t> Report<'t> {
     pub(super) fn conclude<T>(mut self, value: Option<T>) -> Result<T, Problems> {
         let broken = std::mem::take(&mut self.broken_lines);
         let mut found = std::mem::take(&mut self.found);
+        let is_header_broken = broken.iter().any(|line| self.is_header(*line));
         // Where a line is no TOML, what is missing may have stood there, and what was saved of it is a guess.
         found.retain(|found| match found.kind {
             Kind::Syntax => true,
             Kind::Here => !broken.contains(&self.line_index(found.at)),
+            Kind::Unknown => !is_header_broken && !broken.contains(&self.line_index(found.at)),
             Kind::Lack => broken.is_empty(),
         });
         found.sort_by_key(|found| found.at);

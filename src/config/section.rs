@@ -78,7 +78,7 @@ impl<'t, 'i> Section<'t, 'i> {
             let name: &str = key.get_ref();
             if !self.entry.keys.contains(&name) {
                 let (what, right) = unknown_key(name, self.entry);
-                report.add(key.span().start, what, right);
+                report.unknown(key.span().start, what, right);
             }
         }
         self
@@ -86,7 +86,8 @@ impl<'t, 'i> Section<'t, 'i> {
 
     fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
         debug_assert!(self.entry.keys.contains(&key), "{key} is not in the schema");
-        self.table?.get(key)
+        // What the parser saved from a line that is no TOML may have no place of its own.
+        self.table?.get(key).filter(|value| !value.span().is_empty())
     }
 
     /// Where the value of this key stands, if it is there.
@@ -181,7 +182,7 @@ pub(super) fn unknown_sections(document: &DeTable<'_>, report: &mut Report<'_>) 
         }
         let is_section = value.get_ref().is_table() || value.get_ref().is_array();
         let (what, right) = if is_section { unknown_section(name) } else { key_outside(name) };
-        report.add(key.span().start, what, right);
+        report.unknown(key.span().start, what, right);
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn said(duration: Duration) -> String {
 pub(super) fn duration(text: &str, bounds: Bounds) -> Result<Duration, Wrong> {
     let right = "write numbers with units in quotes, as \"90s\", \"2h\", \"1h 30m\" or \"3months\"";
     let value = humantime::parse_duration(text)
-        .map_err(|error| Wrong::new(format!("is no duration: {}", reason(&error)), right))?;
+        .map_err(|error| Wrong::new(format!("is no duration: {}", reason(text, &error)), right))?;
     let accepted = format!("{} to {} is accepted", said(bounds.least), said(bounds.most));
     if value < bounds.least {
         Err(Wrong::new(format!("is {}, which is too short", said(value)), accepted))
@@ -65,13 +65,12 @@ fn month_hint(text: &str, accepted: String) -> String {
     if text.contains('M') { format!("{accepted} (M is months, m is minutes)") } else { accepted }
 }
 
-/// humantime's own reason, unless it repeats more of the text than a unit.
-fn reason(error: &humantime::DurationError) -> String {
+/// humantime's own reason; where that repeats a part of the text, only if it is sure to be none of a secret.
+fn reason(text: &str, error: &humantime::DurationError) -> String {
+    let is_plain = schema::is_showable(&text.replace([' ', '.'], ""));
     match error {
-        humantime::DurationError::UnknownUnit { unit, value, .. }
-            if unit.len() > 10 || value.to_string().len() > 6 =>
-        {
-            "a number has no unit that is known; there are ms, s, m, h, d, w, months and years".to_owned()
+        humantime::DurationError::UnknownUnit { .. } if !is_plain => {
+            "a unit that is not known; there are ms, s, m, h, d, w, months and years".to_owned()
         }
         humantime::DurationError::UnknownUnit { .. }
         | humantime::DurationError::InvalidCharacter(_)
@@ -93,8 +92,8 @@ pub(super) fn cron(text: &str) -> Result<String, Wrong> {
         }
         count => return Err(Wrong::new(format!("has {count} fields"), right)),
     }
-    // What croner sees is bounded and plain, so that its reasons can be shown.
-    if text.len() > 200 || !text.bytes().all(is_cron_byte) {
+    // croner's reasons repeat the text, so it sees nothing that could be a secret.
+    if text.len() > 200 || !text.split(is_cron_mark).all(is_cron_word) {
         return Err(Wrong::new("is no cron expression", right));
     }
     let cron = parse_cron(text).map_err(|error| {
@@ -106,9 +105,15 @@ pub(super) fn cron(text: &str) -> Result<String, Wrong> {
     }
 }
 
-fn is_cron_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b' ' | b'\t' | b'*' | b'/' | b',' | b'-' | b'?' | b'#' | b'+')
+fn is_cron_mark(mark: char) -> bool {
+    matches!(mark, ' ' | '\t' | '*' | '/' | ',' | '-' | '?' | '#' | '+')
+}
+
+/// A short number, or as many letters as a month, a weekday, `L` or `W` has, or both.
+fn is_cron_word(word: &str) -> bool {
+    let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    letters + digits == word.len() && letters <= 4 && digits <= 4
 }
 
 /// Parses as tokio-cron-scheduler 0.15 does (`Job::new_async_tz`), except that a seventh field is refused.
@@ -121,12 +126,18 @@ fn parse_cron(text: &str) -> Result<Cron, croner::errors::CronError> {
         .parse(text)
 }
 
-/// The longest pause between the next runs of a cron expression; None if it is none.
-pub(super) fn longest_pause(text: &str) -> Option<Duration> {
-    // A minute of a schedule of every second, and then some.
-    const RUNS: usize = 70;
-    let times: Vec<DateTime<Utc>> = parse_cron(text).ok()?.iter_after(now()).take(RUNS).collect();
-    times.windows(2).filter_map(|pair| (pair[1] - pair[0]).to_std().ok()).max()
+/// Does a cron expression leave whole minutes out, in the course of a day or of a year?
+pub(super) fn skips_minutes(text: &str) -> bool {
+    let Ok(cron) = parse_cron(text) else { return false };
+    let now = now().timestamp();
+    let midnight = now - now.rem_euclid(86_400);
+    let minutes = (0..1_440).map(|minute| minute * 60);
+    let days = (0..366).map(|day| day * 86_400);
+    minutes.chain(days).any(|offset| {
+        let Some(start) = DateTime::from_timestamp(midnight + offset, 0) else { return false };
+        let next = cron.find_next_occurrence(&start, true);
+        next.map_or(true, |next| (next - start).num_seconds() >= 60)
+    })
 }
 
 fn now() -> DateTime<Utc> {
@@ -148,6 +159,10 @@ pub(super) fn log_filter(text: &str) -> Result<String, Wrong> {
     }
     if !text.contains('[') && text.split(',').any(|word| is_misspelt(word.trim())) {
         return Err(Wrong::new("names a level that there is not", right));
+    }
+    // tracing-subscriber 0.3.23 panics on some text beyond ASCII (`0ﬀ=`), and no target has any.
+    if !text.is_ascii() {
+        return Err(Wrong::new("is no log filter", right));
     }
     // The reason is left out: it repeats the text.
     EnvFilter::builder().parse(text).map_err(|_| Wrong::new("is no log filter", right))?;

@@ -94,11 +94,11 @@ fn refresh_token(config: &Config, warnings: &mut Vec<String>) {
 }
 
 fn schedule(config: &Config, warnings: &mut Vec<String>) {
-    let pause = values::longest_pause(&config.schedule.sweep).unwrap_or_default();
-    if pause > MINUTE {
-        let pause = said(pause);
-        warnings
-            .push(format!("sweep pauses for {pause}: what is due waits for it, so let it run every second."));
+    if values::skips_minutes(&config.schedule.sweep) {
+        warnings.push(
+            "sweep does not come in every minute: what is due waits for it, so let it come every second."
+                .to_owned(),
+        );
     }
     let keep = config.schedule.keep_history;
     if keep < 7 * DAY {
