@@ -6,3 +6,4 @@ pub mod oauth;
 pub mod rotation;
 pub mod secret;
 pub mod simulator;
+pub mod store;

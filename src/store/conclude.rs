@@ -1,0 +1,324 @@
+//! Concluding an attempt: one transaction stores the new set, closes the attempt and plans what is next.
+//!
+//! The transaction is idempotent: repeated after a COMMIT of which nobody knows whether it held, it finds the
+//! attempt closed and changes nothing. It is guarded by the generation: a set that comes after a person imported
+//! another is kept aside with its attempt, never adopted over it.
+
+use rusqlite::{Connection, params};
+use std::time::Duration;
+
+use super::journal::{self, AttemptRow, Outcome, Phase};
+use super::present::Claim;
+use super::rows::{self, OaRow, Obtained, StoredSet};
+use crate::clock::Time;
+use crate::id::{AppId, AttemptId};
+use crate::oauth::{GrantedTokens, Oddity};
+use crate::rotation::{
+    self, AppNews, AttemptEnd, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain, Verdict, refresh_at,
+};
+use crate::secret::Secret;
+
+/// How long a blocked app waits before one of its OAs may try again.
+const TRIAL_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// Everything that is known of an attempt when it ends.
+#[derive(Debug)]
+pub struct Attempted {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What it worked with; `None` for one that an earlier run of the program began.
+    pub claim: Option<Claim>,
+    /// When it began.
+    pub started_at: Time,
+    /// When a set that it brought counts as obtained: the moment the gate opened, by both clocks.
+    pub obtained: Obtained,
+    /// What the exchange means.
+    pub verdict: Verdict,
+    /// The HTTP status of the answer, if there was one.
+    pub status: Option<u16>,
+    /// The raw answer, if there was one.
+    pub answer: Option<Vec<u8>>,
+}
+
+/// What became of the OA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A new set is the current one.
+    Adopted {
+        /// Its generation.
+        generation: u64,
+        /// When its access token ends.
+        expires_at: Option<Time>,
+        /// When it will be refreshed; `None` if a person has to act first.
+        refresh_at: Option<Time>,
+        /// Why a person has to act.
+        reason: Option<Reason>,
+        /// What was odd about the answer.
+        oddities: Vec<Oddity>,
+    },
+    /// The same token will be presented again.
+    Retry {
+        /// When.
+        retry_at: Time,
+    },
+    /// Nobody knows yet.
+    Uncertain {
+        /// When Zalo will be asked.
+        probe_at: Time,
+    },
+    /// A person has to grant consent again.
+    Reauthorize {
+        /// Why.
+        reason: Reason,
+    },
+    /// A person imported another set meanwhile; what came was kept with the attempt.
+    KeptAside,
+    /// The attempt had been concluded before; nothing changed.
+    AlreadyConcluded,
+}
+
+/// What became of the app's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppChange {
+    /// Nothing.
+    None,
+    /// They are refused from now on.
+    Blocked,
+    /// They are good again.
+    Released,
+}
+
+/// What a conclusion changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concluded {
+    /// For the OA.
+    pub effect: Effect,
+    /// For its app.
+    pub app: AppChange,
+}
+
+const NOTHING: Concluded = Concluded { effect: Effect::AlreadyConcluded, app: AppChange::None };
+
+/// Concludes the attempt.
+pub(super) fn conclude(
+    tx: &Connection,
+    attempted: &Attempted,
+    timing: &Timing,
+    now: Time,
+    roll: Roll,
+) -> rusqlite::Result<Concluded> {
+    let id = attempted.attempt;
+    let journalled = journal::load(tx, id)?;
+    let is_journalled = journalled.is_some();
+    let Some(attempt) = journalled.or_else(|| attempted.claim.as_ref().map(unjournalled)) else {
+        return Ok(NOTHING);
+    };
+    if is_journalled && attempt.phase != Phase::Presenting {
+        return Ok(NOTHING);
+    }
+    let Some(mut row) = rows::load(tx, &attempt.oa_id)? else { return Ok(NOTHING) };
+    let verdict = &attempted.verdict;
+    let detail = verdict.detail();
+    let outcome = Outcome {
+        class: verdict.class(),
+        detail: &detail,
+        code: match verdict {
+            Verdict::Unknown { code, .. } => *code,
+            Verdict::Dead(code) | Verdict::AppRefused(code) => Some(*code),
+            Verdict::Granted(_) | Verdict::NotPresented { .. } | Verdict::Throttled { .. } => None,
+        },
+        status: attempted.status,
+        answer: kept_answer(attempted),
+    };
+    let is_superseded = row.generation != attempt.generation;
+    if !is_journalled {
+        journal::note_unjournalled(tx, id, &attempt, attempted.started_at, &outcome, now)?;
+    } else if is_superseded {
+        let aside = Outcome { class: "superseded", answer: attempted.answer.as_deref(), ..outcome };
+        journal::note(tx, id, Phase::Closed, &aside, now)?;
+        return Ok(Concluded { effect: Effect::KeptAside, app: AppChange::None });
+    } else {
+        let phase = if matches!(verdict, Verdict::Unknown { .. }) { Phase::Uncertain } else { Phase::Closed };
+        journal::note(tx, id, phase, &outcome, now)?;
+    }
+    if is_superseded {
+        return Ok(NOTHING);
+    }
+    let successor = successor_of(tx, verdict, &attempt)?;
+    let conclusion = rotation::conclude(verdict, id, successor, row.failures, timing, now, roll);
+    if let (Some(proof), true) = (conclusion.proof, is_journalled) {
+        journal::prove(tx, id, proof, now)?;
+    }
+    let effect = match (verdict, conclusion.standing) {
+        (Verdict::Granted(tokens), standing) => {
+            adopt(tx, &mut row, tokens, successor, standing, &attempt.app_id, attempted, timing, now)?
+        }
+        (_, standing) => fail(&mut row, standing, detail, now),
+    };
+    debug_assert_eq!(conclusion.attempt == AttemptEnd::Uncertain, matches!(effect, Effect::Uncertain { .. }));
+    rows::save(tx, &row)?;
+    let app = tell_app(tx, &attempt.app_id, conclusion.app, &effect, now)?;
+    Ok(Concluded { effect, app })
+}
+
+fn unjournalled(claim: &Claim) -> AttemptRow {
+    AttemptRow {
+        oa_id: claim.oa_id.clone(),
+        app_id: claim.app_id.clone(),
+        generation: claim.generation,
+        digest: claim.refresh_token.digest(),
+        phase: Phase::Presenting,
+        presented_at: None,
+        code: None,
+    }
+}
+
+/// The raw bytes are kept of every answer that is not adopted whole.
+fn kept_answer(attempted: &Attempted) -> Option<&[u8]> {
+    let is_adopted_whole = matches!(
+        &attempted.verdict,
+        Verdict::Granted(GrantedTokens { access_token: Some(_), refresh_token: Some(_), .. })
+    );
+    attempted.answer.as_deref().filter(|bytes| !is_adopted_whole && !bytes.is_empty())
+}
+
+fn successor_of(tx: &Connection, verdict: &Verdict, attempt: &AttemptRow) -> rusqlite::Result<Successor> {
+    let Verdict::Granted(GrantedTokens { refresh_token: Some(refresh_token), .. }) = verdict else {
+        return Ok(Successor::Missing);
+    };
+    let digest = refresh_token.digest();
+    if digest == attempt.digest {
+        return Ok(Successor::SameAgain);
+    }
+    Ok(match journal::provenance(tx, digest)? {
+        None => Successor::New,
+        Some(found) if found.oa_id == attempt.oa_id && found.used_at.is_none() => Successor::New,
+        Some(_) => Successor::Known,
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one transaction, all of different types")]
+fn adopt(
+    tx: &Connection,
+    row: &mut OaRow,
+    tokens: &GrantedTokens,
+    successor: Successor,
+    standing: Option<Standing>,
+    app_id: &AppId,
+    attempted: &Attempted,
+    timing: &Timing,
+    now: Time,
+) -> rusqlite::Result<Effect> {
+    let refresh_token = match successor {
+        Successor::New | Successor::SameAgain => tokens.refresh_token.clone(),
+        Successor::Known | Successor::Missing => None,
+    };
+    let set = stored_set(tokens, refresh_token, app_id.clone(), attempted.obtained.clone(), timing);
+    let is_whole = set.access_token.is_some() && set.refresh_token.is_some();
+    if is_whole {
+        journal::drop_answers(tx, &row.oa_id)?;
+    } else if let Some(answer) = &attempted.answer {
+        let outcome = Outcome { class: "granted", answer: Some(answer), ..Outcome::default() };
+        journal::note(tx, attempted.attempt, Phase::Closed, &outcome, now)?;
+    }
+    if let Some(digest) = set.refresh_digest() {
+        journal::own(tx, digest, &row.oa_id, now)?;
+    }
+    let expires_at = set.access_token_expires_at;
+    let lifetimes = set.lifetimes();
+    row.adopt(set);
+    row.last_refresh_at = Some(now);
+    let standing = standing
+        .unwrap_or_else(|| Standing::Scheduled { refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now) });
+    let (refresh_at, reason) = match &standing {
+        Standing::Scheduled { refresh_at } => (Some(*refresh_at), None),
+        Standing::Retrying(Retrying { retry_at }) => (Some(*retry_at), None),
+        Standing::ReauthorizationRequired(reason) => (None, Some(*reason)),
+        Standing::AwaitingGrant | Standing::Uncertain(_) => (None, None),
+    };
+    row.stand(standing, now);
+    let oddities = tokens.oddities.clone();
+    Ok(Effect::Adopted { generation: row.generation, expires_at, refresh_at, reason, oddities })
+}
+
+/// The set as it is stored: with the ends of its tokens, counted from when it was obtained.
+pub(super) fn stored_set(
+    tokens: &GrantedTokens,
+    refresh_token: Option<Secret>,
+    app_id: AppId,
+    obtained: Obtained,
+    timing: &Timing,
+) -> StoredSet {
+    let refresh_life = tokens.refresh_token_life.unwrap_or(timing.refresh_token_lifetime);
+    StoredSet {
+        app_id,
+        access_token: tokens.access_token.clone(),
+        refresh_token,
+        access_token_expires_at: tokens.access_token.as_ref().map(|_| obtained.time.plus(tokens.access_token_life)),
+        refresh_token_expires_at: obtained.time.plus(refresh_life),
+        obtained,
+    }
+}
+
+fn fail(row: &mut OaRow, standing: Option<Standing>, detail: String, now: Time) -> Effect {
+    let Some(standing) = standing else { return Effect::AlreadyConcluded };
+    let effect = match &standing {
+        Standing::Retrying(Retrying { retry_at }) => Effect::Retry { retry_at: *retry_at },
+        Standing::Uncertain(Uncertain { probe_at, .. }) => {
+            Effect::Uncertain { probe_at: probe_at.unwrap_or(now) }
+        }
+        Standing::ReauthorizationRequired(reason) => Effect::Reauthorize { reason: *reason },
+        Standing::AwaitingGrant | Standing::Scheduled { .. } => Effect::AlreadyConcluded,
+    };
+    row.failures = row.failures.saturating_add(1);
+    row.last_error = Some(detail);
+    row.stand(standing, now);
+    effect
+}
+
+/// Writes down what the attempt says about its app. While an app is blocked, every attempt of it is a trial: one
+/// that says nothing about the credentials is followed by the next when its OA may try again.
+fn tell_app(
+    tx: &Connection,
+    app_id: &AppId,
+    news: AppNews,
+    effect: &Effect,
+    now: Time,
+) -> rusqlite::Result<AppChange> {
+    let was_blocked: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM app WHERE app_id = ?1 AND refused_since IS NOT NULL)")?
+        .query_row([app_id.as_str()], |row| row.get(0))?;
+    let set_trial = |trial_at: Time| {
+        tx.prepare_cached(
+            "INSERT INTO app (app_id, refused_since, trial_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) DO UPDATE \
+             SET refused_since = coalesce(refused_since, excluded.refused_since), trial_at = excluded.trial_at",
+        )?
+        .execute(params![app_id.as_str(), now.as_millis(), trial_at.as_millis()])
+    };
+    match (news, was_blocked) {
+        (AppNews::Refused, _) => {
+            set_trial(now.plus(TRIAL_INTERVAL))?;
+            Ok(if was_blocked { AppChange::None } else { AppChange::Blocked })
+        }
+        (AppNews::Accepted, true) => {
+            tx.execute(
+                "UPDATE app SET refused_since = NULL, trial_at = NULL WHERE app_id = ?1",
+                [app_id.as_str()],
+            )?;
+            Ok(AppChange::Released)
+        }
+        (AppNews::None, true) => {
+            let trial_at = match effect {
+                Effect::Retry { retry_at } => *retry_at,
+                Effect::Uncertain { probe_at } => *probe_at,
+                Effect::Adopted { .. }
+                | Effect::Reauthorize { .. }
+                | Effect::KeptAside
+                | Effect::AlreadyConcluded => now,
+            };
+            set_trial(trial_at)?;
+            Ok(AppChange::None)
+        }
+        (AppNews::Accepted | AppNews::None, false) => Ok(AppChange::None),
+    }
+}

@@ -1,0 +1,110 @@
+//! The commands' way to the store: one connection, one verb, beside a daemon or without one.
+
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use super::file::{self, OpenError};
+use super::fleet::Managed;
+use super::import::{self, Import, Imported};
+use super::slots::Slots;
+use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
+use super::writer::{StoreError, classify};
+use crate::clock::Time;
+use crate::id::OaId;
+use crate::rotation::Timing;
+
+/// A store opened by a command.
+pub struct Direct {
+    conn: Option<Connection>,
+    slots: Option<Slots>,
+}
+
+impl Direct {
+    /// Opens the store to look at it. A store that is not there yet looks like one without rows.
+    ///
+    /// # Errors
+    /// When there is one that cannot or must not be opened.
+    pub fn open_to_read(path: &Path) -> Result<Direct, OpenError> {
+        if !file::check_file(path)? {
+            return Ok(Direct { conn: None, slots: None });
+        }
+        let conn = file::connect_to_read(path)?;
+        let slots = File::open(file::beside(path, "-slots")).ok().map(Slots::over);
+        Ok(Direct { conn, slots })
+    }
+
+    /// Opens the store to change it, and makes it where there is none.
+    ///
+    /// # Errors
+    /// When it cannot or must not be opened.
+    pub fn open_to_write(path: &Path) -> Result<Direct, OpenError> {
+        file::ensure_database(path)?;
+        Ok(Direct { conn: Some(file::connect(path)?), slots: None })
+    }
+
+    /// Takes in a set that a person brings, in one durable transaction.
+    ///
+    /// # Errors
+    /// When the store does not take it; nothing is changed then.
+    pub fn import(&mut self, import: &Import, timing: &Timing, now: Time) -> Result<Imported, StoreError> {
+        let conn = self.conn.as_mut().ok_or(StoreError::Closed)?;
+        let transact = |conn: &mut Connection| {
+            let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let imported = import::import(&tx, import, timing, now)?;
+            tx.commit()?;
+            Ok(imported)
+        };
+        transact(conn).map_err(|error| classify(&error))
+    }
+
+    /// The status of all OAs of the store and of the config.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn statuses(
+        &self,
+        managed: &BTreeMap<OaId, Managed>,
+        now: Time,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, now))
+    }
+
+    /// The OA's access token, if it can be used now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn token(
+        &self,
+        managed: &BTreeMap<OaId, Managed>,
+        oa_id: &OaId,
+        now: Time,
+    ) -> Result<TokenAnswer, StoreError> {
+        self.read(|conn| view::token(conn, self.slots.as_ref(), managed, oa_id, now))
+    }
+
+    /// The OA's attempts, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn history(&self, oa_id: &OaId) -> Result<Vec<HistoryEntry>, StoreError> {
+        self.read(|conn| view::history(conn, oa_id))
+    }
+
+    /// Reads in one snapshot. Where there is no store, an empty one in memory answers.
+    fn read<T>(&self, verb: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let read = || match &self.conn {
+            Some(conn) => {
+                let snapshot = conn.unchecked_transaction()?;
+                verb(&snapshot)
+            }
+            None => {
+                let empty = Connection::open_in_memory()?;
+                super::schema::migrate(&empty)?;
+                verb(&empty)
+            }
+        };
+        read().map_err(|error| classify(&error))
+    }
+}

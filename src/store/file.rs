@@ -1,0 +1,287 @@
+//! The store's files: where they are, whose they are, and whether they may be opened at all.
+//!
+//! Beside `tokens.db` stand SQLite's `-wal` and `-shm` and our `-slots`. All are 0600. The lock that keeps a
+//! second daemon out is taken on the database file itself (`flock`, which SQLite's own locks do not meet), so
+//! there is no lock file to delete by mistake. It must be held for life: closing any descriptor of the file
+//! would drop SQLite's locks of this process.
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, limits::Limit};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::schema;
+
+/// Why a store was not opened, by what has to be done about it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another daemon works on it.
+    #[error("another zalo-tokend{} works on {path}; stop it first, or give this one a [store] path of its own", .pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
+    Busy {
+        /// The store.
+        path: String,
+        /// The other daemon, where the system tells.
+        pid: Option<u32>,
+    },
+    /// Owner or mode are wrong.
+    #[error("{0}")]
+    NotPermitted(String),
+    /// It is not a store that this program can use.
+    #[error("{0}")]
+    Unusable(String),
+    /// The disk does not let us, now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The path of a file that stands beside the store.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the directory if there is none, and refuses one into which others may write.
+pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(found) if !found.is_dir() => {
+            Err(OpenError::Unusable(format!("{shown} is not a directory; correct [store] path")))
+        }
+        Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => Err(OpenError::NotPermitted(
+            format!("others may write into {shown}; run: chmod go-w {shown}"),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| io_error(&format!("{shown} cannot be made"), &error)),
+        Err(error) => Err(io_error(&format!("{shown} cannot be looked at"), &error)),
+    }
+}
+
+/// Refuses a file that is a link, no file, another user's, or open to others. `Ok(false)`: there is none.
+pub(super) fn check_file(path: &Path) -> Result<bool, OpenError> {
+    let shown = path.display();
+    let found = match std::fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(io_error(&format!("{shown} cannot be looked at"), &error)),
+    };
+    if found.is_symlink() {
+        return Err(OpenError::Unusable(format!(
+            "{shown} is a symbolic link; set [store] path to the file itself"
+        )));
+    }
+    if !found.is_file() {
+        return Err(OpenError::Unusable(format!("{shown} is not a regular file; correct [store] path")));
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if found.uid() != me && me != 0 {
+        return Err(OpenError::NotPermitted(format!(
+            "{shown} belongs to uid {}, this program runs as uid {me}; run it as the owner (sudo -u \\#{})",
+            found.uid(),
+            found.uid()
+        )));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(OpenError::NotPermitted(format!(
+            "{shown} has mode {:03o} and is open to others; run: chmod 600 {shown}",
+            found.mode() & 0o777
+        )));
+    }
+    Ok(true)
+}
+
+/// Makes the database file if there is none. A database that is missing while its side files are there was moved
+/// or deleted: starting anew would forget tokens that are still alive.
+pub(super) fn ensure_database(path: &Path) -> Result<(), OpenError> {
+    check_directory(path)?;
+    if check_file(path)? {
+        return Ok(());
+    }
+    for suffix in ["-wal", "-slots"] {
+        let side = beside(path, suffix);
+        if std::fs::symlink_metadata(&side).is_ok_and(|found| found.len() > 0) {
+            return Err(OpenError::Unusable(format!(
+                "{} is missing while {} is there; restore it from where it went, or move that file away too",
+                path.display(),
+                side.display()
+            )));
+        }
+    }
+    create(path)?;
+    sync_directory(path)
+}
+
+/// Makes the file with mode 0600 unless another process was faster.
+pub(super) fn create(path: &Path) -> Result<(), OpenError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io_error(&format!("{} cannot be made", path.display()), &error)),
+    }
+}
+
+/// Makes names of new files durable.
+pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io_error(&format!("{} cannot be synced", directory.display()), &error))
+}
+
+/// Takes the lock that only one daemon has. It is held as long as the file is open.
+pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
+    let file =
+        File::open(path).map_err(|error| io_error(&format!("{} cannot be opened", path.display()), &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(OpenError::Busy { path: path.display().to_string(), pid: lock_holder(&file) })
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(io_error(&format!("{} cannot be locked", path.display()), &error))
+        }
+    }
+}
+
+/// The process that holds the lock, as the kernel tells: `1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF`.
+fn lock_holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, pid, place, ..] = words[..] else { return None };
+        (place.rsplit(':').next()? == inode).then(|| pid.parse().ok()).flatten()
+    })
+}
+
+/// Opens the database for reading and writing, checks that it is ours, and brings it to the newest version.
+pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
+    assert_sqlite();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?;
+    configure(&conn).map_err(|error| sql_error(path, error))?;
+    check_identity(&conn, path)?;
+    let mode: String = conn
+        .query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
+        .map_err(|error| sql_error(path, error))?;
+    if mode != "wal" {
+        return Err(OpenError::Unusable(format!(
+            "{} cannot use a write-ahead log (journal mode {mode}); put it on a local file system",
+            path.display()
+        )));
+    }
+    schema::migrate(&conn).map_err(|error| sql_error(path, error))?;
+    Ok(conn)
+}
+
+/// Opens an existing database to look at it. `None`: it has no rows yet.
+pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenError> {
+    assert_sqlite();
+    let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let conn = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(|error| sql_error(path, error))?;
+    configure(&conn).and_then(|()| conn.pragma_update(None, "query_only", true)).map_err(|e| sql_error(path, e))?;
+    let version = check_identity(&conn, path)?;
+    Ok((version == schema::newest_version()).then_some(conn))
+}
+
+/// The library that was linked is the one that this program was built and tested with, or a later one.
+fn assert_sqlite() {
+    const OLDEST: i32 = 3_054_000;
+    assert!(
+        rusqlite::version_number() >= OLDEST,
+        "linked with SQLite {}, 3.54 or later is needed",
+        rusqlite::version()
+    );
+}
+
+fn configure(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(std::time::Duration::from_secs(5))?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+    // Half a megabyte of log at the most, so that the store of a small shop stays small.
+    conn.query_row("PRAGMA wal_autocheckpoint = 128", [], |_| Ok(()))?;
+    conn.query_row("PRAGMA journal_size_limit = 1048576", [], |_| Ok(()))?;
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    Ok(())
+}
+
+/// Refuses what is not ours or newer than we are; returns the version.
+fn check_identity(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
+    let shown = path.display();
+    let read = |pragma: &str| {
+        conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
+            .map_err(|error| sql_error(path, error))
+    };
+    let (application, version) = (read("application_id")?, read("user_version")?);
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| sql_error(path, error))?;
+    if application != i64::from(schema::APPLICATION_ID) && (tables > 0 || application != 0) {
+        return Err(OpenError::Unusable(format!(
+            "{shown} is another application's database; correct [store] path"
+        )));
+    }
+    let newest = schema::newest_version();
+    usize::try_from(version).ok().filter(|version| *version <= newest).ok_or_else(|| {
+        OpenError::Unusable(format!(
+            "{shown} has schema {version}, this program knows {newest}; install the newer zalo-tokend that wrote it"
+        ))
+    })
+}
+
+/// Reads the whole database once and refuses a corrupt one.
+pub(super) fn check_integrity(conn: &Connection, path: &Path) -> Result<(), OpenError> {
+    let verdict: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(|error| sql_error(path, error))?;
+    if verdict == "ok" {
+        return Ok(());
+    }
+    Err(corrupt(path, &verdict))
+}
+
+fn corrupt(path: &Path, what: &str) -> OpenError {
+    OpenError::Unusable(format!(
+        "{} is corrupt ({what}); keep a copy of it and restore a backup that no refresh has happened since",
+        path.display()
+    ))
+}
+
+fn io_error(what: &str, error: &io::Error) -> OpenError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            OpenError::NotPermitted(format!("{what}: permission denied; run as the user that owns the store"))
+        }
+        _ => OpenError::Unavailable(format!("{what}: {error}; free or repair the disk")),
+    }
+}
+
+/// SQLite's error, by what has to be done about it.
+fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => {
+            OpenError::Unusable(format!("{shown} is not a SQLite database; correct [store] path"))
+        }
+        Some(ErrorCode::DatabaseCorrupt) => corrupt(path, &error.to_string()),
+        Some(ErrorCode::PermissionDenied) => OpenError::NotPermitted(format!(
+            "{shown} cannot be opened: permission denied; run as the user that owns the store"
+        )),
+        _ if std::fs::File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) => {
+            OpenError::NotPermitted(format!(
+                "{shown} cannot be opened: permission denied; run as the user that owns the store"
+            ))
+        }
+        _ => OpenError::Unavailable(format!("{shown} cannot be opened: {error}; free or repair the disk")),
+    }
+}

@@ -1,0 +1,264 @@
+//! The store: SQLite, the only schedule, the only truth that is published.
+//!
+//! Every change is one verb of the protocol (`present`, `conclude`, `import`, …), and every verb is a synchronous
+//! function over a connection, so that a simulation can drive them on one thread. [`Store`] is the daemon's shell
+//! around them: a thread that commits what waits together. [`Direct`] is the commands' shell: one connection, one
+//! verb. [`Opened`] recovers what an earlier run left. No SQL and no type of rusqlite leaves this room. May import
+//! `rotation`, `oauth`, `clock`, `id` and `secret`.
+
+mod conclude;
+mod direct;
+mod file;
+mod fleet;
+mod import;
+mod journal;
+mod present;
+mod recovery;
+mod rows;
+mod schema;
+mod settle;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod view;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub use conclude::{AppChange, Attempted, Concluded, Effect};
+pub use direct::Direct;
+pub use file::OpenError;
+pub use fleet::Managed;
+pub use import::{Import, Imported};
+pub use present::{Claim, Journalled};
+pub use recovery::{Opened, Recovered};
+pub use rows::Obtained;
+pub use settle::{Doubt, Settled};
+pub use slots::{LONGEST_BODY, SpilledAnswer};
+pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
+pub use writer::{Health, StoreError};
+
+use crate::clock::Time;
+use crate::id::{AppId, AttemptId, OaId};
+use crate::rotation::{Premise, Proof, Reminder, Roll, Timing};
+use slots::Slots;
+use writer::Writer;
+
+/// The daemon's store. Cheap to clone; the database is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    writer: Writer,
+    slots: Arc<Slots>,
+}
+
+impl Store {
+    fn new(writer: Writer, slots: Slots) -> Store {
+        Store { writer, slots: Arc::new(slots) }
+    }
+
+    /// How the store is, and whenever that changes.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.writer.health()
+    }
+
+    /// Resolves if the thread that works on the store is gone: the process has to end.
+    pub async fn closed(&self) {
+        self.writer.closed().await;
+    }
+
+    /// Takes a spill slot, if one is free.
+    pub fn take_slot(&self) -> Option<Slot> {
+        self.slots.take().map(|index| Slot { slots: Arc::clone(&self.slots), index, is_filled: false })
+    }
+
+    /// How many spill slots are free.
+    pub fn free_slots(&self) -> usize {
+        self.slots.free()
+    }
+
+    /// Takes over which OAs the config has.
+    pub async fn manage(&self, oas: BTreeMap<OaId, Managed>) -> Result<(), StoreError> {
+        self.writer.call(true, move |tx| fleet::manage(tx, &oas)).await
+    }
+
+    /// Lets each blocked app try again at once.
+    pub async fn allow_trials(&self, now: Time) -> Result<(), StoreError> {
+        self.writer.call(true, move |tx| fleet::allow_trials(tx, now)).await
+    }
+
+    /// The OAs whose refresh is due, the most urgent first.
+    pub async fn due_refreshes(&self, now: Time, limit: usize) -> Result<Vec<(OaId, AppId)>, StoreError> {
+        self.writer.call(false, move |conn| fleet::due_refreshes(conn, now, limit)).await
+    }
+
+    /// Is this app blocked?
+    pub async fn is_blocked(&self, app_id: AppId) -> Result<bool, StoreError> {
+        self.writer.call(false, move |conn| fleet::is_blocked(conn, &app_id)).await
+    }
+
+    /// The uncertain OAs about which Zalo is to be asked.
+    pub async fn uncertain(&self) -> Result<Vec<OaId>, StoreError> {
+        self.writer.call(false, fleet::uncertain).await
+    }
+
+    /// When the next refresh falls due that is not due yet.
+    pub async fn next_due(&self, now: Time) -> Result<Option<Time>, StoreError> {
+        self.writer.call(false, move |conn| fleet::next_due(conn, now)).await
+    }
+
+    /// Reads the OA again and says what an attempt is to work with.
+    pub async fn claim(&self, oa_id: OaId) -> Result<Option<Claim>, StoreError> {
+        self.writer.call(false, move |conn| present::claim(conn, &oa_id)).await
+    }
+
+    /// Journals that the claimed token is about to be presented. Durable when this returns.
+    pub async fn present(
+        &self,
+        claim: Claim,
+        attempt: AttemptId,
+        started_at: Time,
+        now: Time,
+    ) -> Result<Journalled, StoreError> {
+        self.writer.call(true, move |tx| present::present(tx, &claim, attempt, started_at, now)).await
+    }
+
+    /// Concludes an attempt. May be repeated.
+    pub async fn conclude(
+        &self,
+        attempted: Arc<Attempted>,
+        timing: Arc<Timing>,
+        now: Time,
+        roll: Roll,
+    ) -> Result<Concluded, StoreError> {
+        self.writer.call(true, move |tx| conclude::conclude(tx, &attempted, &timing, now, roll)).await
+    }
+
+    /// What is known about an OA's uncertain attempt.
+    pub async fn doubt(&self, oa_id: OaId) -> Result<Option<Doubt>, StoreError> {
+        self.writer.call(false, move |conn| settle::doubt(conn, &oa_id)).await
+    }
+
+    /// The uncertain attempt's token is proven unspent.
+    pub async fn prove_unspent(
+        &self,
+        attempt: AttemptId,
+        proof: Proof,
+        timing: Arc<Timing>,
+        now: Time,
+        roll: Roll,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| settle::prove_unspent(tx, attempt, proof, &timing, now, roll)).await
+    }
+
+    /// The uncertain attempt's token is proven spent.
+    pub async fn prove_spent(&self, attempt: AttemptId, now: Time) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| settle::prove_spent(tx, attempt, now)).await
+    }
+
+    /// Nothing can prove any more what became of the uncertain attempt.
+    pub async fn hold(
+        &self,
+        attempt: AttemptId,
+        present_once: bool,
+        timing: Arc<Timing>,
+        now: Time,
+        roll: Roll,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| settle::hold(tx, attempt, present_once, &timing, now, roll)).await
+    }
+
+    /// What is known of an app's old tokens, and when it was measured.
+    pub async fn premise(&self, app_id: AppId) -> Result<(Premise, Option<Time>), StoreError> {
+        self.writer.call(false, move |conn| settle::premise(conn, &app_id)).await
+    }
+
+    /// Notes what was measured of an app's old tokens.
+    pub async fn record_premise(&self, app_id: AppId, premise: Premise, now: Time) -> Result<(), StoreError> {
+        self.writer.call(true, move |tx| settle::record_premise(tx, &app_id, premise, now)).await
+    }
+
+    /// The imports that nobody announced yet. They count as announced from here on.
+    pub async fn take_unsaid_imports(&self) -> Result<Vec<(OaId, u64, Option<Time>)>, StoreError> {
+        if !self.writer.call(false, import::has_unsaid).await? {
+            return Ok(Vec::new());
+        }
+        self.writer.call(true, import::take_unsaid).await
+    }
+
+    /// The OAs whose access token has ended and of whom that was not said yet. It counts as said from here on.
+    pub async fn take_expired(&self, now: Time) -> Result<Vec<(OaId, Time)>, StoreError> {
+        if self.writer.call(false, move |conn| fleet::expired(conn, now)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.call(true, move |tx| fleet::take_expired(tx, now)).await
+    }
+
+    /// The reminders that are due. They count as said from here on.
+    pub async fn take_reminders(
+        &self,
+        ladder: Vec<Duration>,
+        now: Time,
+    ) -> Result<Vec<(OaId, Reminder)>, StoreError> {
+        self.writer.call(true, move |tx| fleet::take_reminders(tx, &ladder, now)).await
+    }
+
+    /// Deletes old journal rows; returns how many.
+    pub async fn prune(&self, keep: Duration, now: Time) -> Result<usize, StoreError> {
+        self.writer.call(true, move |tx| journal::prune(tx, keep, now)).await
+    }
+
+    /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.
+    pub async fn exercise(&self) -> Result<(), StoreError> {
+        self.writer.call(true, fleet::exercise).await
+    }
+
+    /// The status of all OAs.
+    pub async fn statuses(
+        &self,
+        managed: BTreeMap<OaId, Managed>,
+        now: Time,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        let slots = Arc::clone(&self.slots);
+        self.writer.call(false, move |conn| view::statuses(conn, Some(&slots), &managed, now)).await
+    }
+}
+
+/// A spill slot, held by one attempt. Dropped empty, it is free again; dropped filled, it keeps its answer for the
+/// next start.
+#[derive(Debug)]
+pub struct Slot {
+    slots: Arc<Slots>,
+    index: usize,
+    is_filled: bool,
+}
+
+impl Slot {
+    /// Writes the answer into the slot. Durable when this returns `Ok`. May be repeated.
+    pub async fn fill(&mut self, spilled: Arc<SpilledAnswer>) -> std::io::Result<()> {
+        // From here on something may stand in it, also if writing fails.
+        self.is_filled = true;
+        let (slots, index) = (Arc::clone(&self.slots), self.index);
+        tokio::task::spawn_blocking(move || slots.fill(index, &spilled)).await?
+    }
+
+    /// Empties the slot, after its answer became durable in the store.
+    pub async fn clear(&mut self) -> std::io::Result<()> {
+        if self.is_filled {
+            let (slots, index) = (Arc::clone(&self.slots), self.index);
+            tokio::task::spawn_blocking(move || slots.clear(index)).await??;
+            self.is_filled = false;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.is_filled {
+            self.slots.put_back(self.index);
+        }
+    }
+}

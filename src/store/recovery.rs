@@ -1,0 +1,176 @@
+//! Opening the daemon's store, and taking up what an earlier run left.
+//!
+//! **Needs.** After a kill at any instruction the daemon has to know of every refresh token whether it may have
+//! been presented, and must lose no answer that reached its predecessor. **The order**, under the lock: the
+//! write-ahead log is checkpointed and seen to succeed, so that what is decided from is on the disk and not only
+//! in its cache; answers in slots are taken in where their attempt is still open; what then remains open was
+//! presented and has no answer, and leaves its OA uncertain; the slots are written anew. Each step is durable before
+//! the next begins, and each finds nothing to do when it was done before: a start that is killed is simply begun
+//! again. **Accepted.** A slot that was torn by the crash has no readable answer; its attempt is uncertain.
+
+use rusqlite::Connection;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use super::Store;
+use super::conclude::{Attempted, Concluded, conclude};
+use super::file::{self, OpenError};
+use super::journal;
+use super::settle;
+use super::slots::{Content, Slots, SpilledAnswer};
+use super::writer::{StoreError, Writer, classify};
+use crate::clock::Time;
+use crate::id::{AttemptId, OaId};
+use crate::rotation::{Roll, Timing};
+
+/// The daemon's store, locked and not yet recovered.
+pub struct Opened {
+    conn: Connection,
+    slots: Slots,
+    lock: File,
+    path: PathBuf,
+}
+
+/// What an earlier run had left.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// Answers that were taken in from slots.
+    pub taken_in: Vec<(OaId, AttemptId, Concluded)>,
+    /// Attempts that left their OA uncertain.
+    pub uncertain: Vec<(OaId, AttemptId)>,
+    /// Slots that held nothing readable.
+    pub torn: usize,
+}
+
+impl Opened {
+    /// Makes or opens the store and takes the lock that only one daemon has.
+    ///
+    /// # Errors
+    /// When the store cannot or must not be opened.
+    pub fn open(path: &Path) -> Result<Opened, OpenError> {
+        file::ensure_database(path)?;
+        let lock = file::lock(path)?;
+        let conn = file::connect(path)?;
+        file::check_integrity(&conn, path)?;
+        let slots_path = file::beside(path, "-slots");
+        if !file::check_file(&slots_path)? {
+            file::create(&slots_path)?;
+        }
+        file::sync_directory(path)?;
+        let slots = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&slots_path)
+            .map_err(|error| OpenError::Unavailable(format!("{}: {error}", slots_path.display())))?;
+        Ok(Opened { conn, slots: Slots::over(slots), lock, path: path.to_owned() })
+    }
+
+    /// Takes up what an earlier run left. May be repeated until it succeeds; what was done stays done, and is
+    /// added to `recovered`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the disk does not let us, [`StoreError::Broken`] when a slot answers an
+    /// attempt that the store has never heard of.
+    pub fn recover(
+        &self,
+        slot_count: usize,
+        timing: &Timing,
+        now: Time,
+        roll: &mut dyn FnMut() -> Roll,
+        recovered: &mut Recovered,
+    ) -> Result<(), StoreError> {
+        self.checkpoint()?;
+        let unavailable = |error: std::io::Error| StoreError::Unavailable(error.to_string());
+        for index in 0..self.slots.count().map_err(unavailable)? {
+            match self.slots.read(index).map_err(unavailable)? {
+                Content::Empty => continue,
+                Content::Torn => recovered.torn += 1,
+                Content::Filled(spilled) => {
+                    recovered.taken_in.extend(self.take_in(&spilled, timing, now, roll())?);
+                }
+            }
+            self.slots.clear(index).map_err(unavailable)?;
+        }
+        let uncertain = self.transact(|tx| settle::abandon_presenting(tx, timing, now))?;
+        recovered.uncertain.extend(uncertain);
+        self.slots.prepare(slot_count).map_err(unavailable)
+    }
+
+    /// Starts the thread that works on the store. It holds the lock until it ends.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
+        let Opened { conn, slots, lock, path: _ } = self;
+        let (writer, thread) = Writer::start(conn)?;
+        let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
+            // After the database is closed: closing this file earlier would drop SQLite's own locks.
+            let ended = thread.join();
+            drop(lock);
+            if let Err(panic) = ended {
+                std::panic::resume_unwind(panic);
+            }
+        })?;
+        Ok((Store::new(writer, slots), holder))
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        let is_busy: bool = self
+            .conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(|error| classify(&error))?;
+        if is_busy {
+            return Err(StoreError::Unavailable("another process is reading the store".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn take_in(
+        &self,
+        spilled: &SpilledAnswer,
+        timing: &Timing,
+        now: Time,
+        roll: Roll,
+    ) -> Result<Option<(OaId, AttemptId, Concluded)>, StoreError> {
+        self.transact(|tx| {
+            let Some(journalled) = journal::load(tx, spilled.attempt)? else { return Ok(None) };
+            let attempted = Attempted {
+                attempt: spilled.attempt,
+                claim: None,
+                started_at: now,
+                obtained: spilled.obtained.clone(),
+                verdict: spilled.verdict(),
+                status: Some(spilled.answer.status),
+                answer: Some(spilled.answer.body.clone()),
+            };
+            let concluded = conclude(tx, &attempted, timing, now, roll)?;
+            Ok(Some((journalled.oa_id, spilled.attempt, concluded)))
+        })?
+        .map_or_else(
+            || {
+                Err(StoreError::Broken(format!(
+                    "{}-slots holds an answer to an attempt that the store does not know; was the store replaced by \
+                     an older copy? put the right one back, or move that file away",
+                    self.path.display()
+                )))
+            },
+            |taken_in| Ok(Some(taken_in)),
+        )
+    }
+
+    fn transact<T>(&self, verb: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let transact = || {
+            let tx = rusqlite::Transaction::new_unchecked(
+                &self.conn,
+                rusqlite::TransactionBehavior::Immediate,
+            )?;
+            let result = verb(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        };
+        transact().map_err(|error| classify(&error))
+    }
+}

@@ -1,0 +1,289 @@
+//! One OA's row, taken apart and put together whole, so that a new column cannot be forgotten.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use std::time::Duration;
+
+use crate::clock::{Reading, Time, Uptime};
+use crate::id::{AppId, AttemptId, OaId};
+use crate::rotation::{Lifetimes, Reason, Retrying, Standing, Uncertain};
+use crate::secret::{Digest, Secret};
+
+/// An OA as the store keeps it.
+#[derive(Debug)]
+pub(super) struct OaRow {
+    pub(super) oa_id: OaId,
+    pub(super) app_id: Option<AppId>,
+    pub(super) name: Option<String>,
+    pub(super) generation: u64,
+    pub(super) set: Option<StoredSet>,
+    pub(super) standing: Standing,
+    pub(super) planned_at: Option<Time>,
+    pub(super) failures: u32,
+    pub(super) slow_tries: u32,
+    pub(super) last_error: Option<String>,
+    pub(super) last_refresh_at: Option<Time>,
+    pub(super) reminded_step: Option<Duration>,
+    pub(super) is_expiry_said: bool,
+    pub(super) is_import_unsaid: bool,
+}
+
+/// A token set as the store keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct StoredSet {
+    pub(super) app_id: AppId,
+    pub(super) access_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) obtained: Obtained,
+    pub(super) access_token_expires_at: Option<Time>,
+    pub(super) refresh_token_expires_at: Time,
+}
+
+impl StoredSet {
+    pub(super) fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            obtained_at: self.obtained.time,
+            access_token_expires_at: self.access_token_expires_at,
+            refresh_token_expires_at: self.refresh_token_expires_at,
+        }
+    }
+
+    pub(super) fn refresh_digest(&self) -> Option<Digest> {
+        self.refresh_token.as_ref().map(Secret::digest)
+    }
+}
+
+/// When a set was obtained: by the wall clock, and where known by the clock that nobody sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obtained {
+    /// By the wall clock.
+    pub time: Time,
+    /// By the uptime, with the boot that it belongs to.
+    pub uptime: Option<(Uptime, String)>,
+}
+
+impl Obtained {
+    /// Obtained now, as both clocks have it.
+    pub fn at(reading: &Reading) -> Obtained {
+        Obtained { time: reading.time, uptime: Some((reading.uptime, reading.boot.to_string())) }
+    }
+
+    /// Do both clocks agree, within a minute, about how long ago that was? After a reboot, and where only the
+    /// wall clock was read, there is no second witness, and nothing speaks against the first.
+    pub fn agrees_with(&self, now: &Reading) -> bool {
+        const TOLERANCE: u64 = 60_000;
+        let Some((uptime, boot)) = &self.uptime else { return true };
+        if **boot != *now.boot {
+            return true;
+        }
+        let by_wall = now.time.as_millis().saturating_sub(self.time.as_millis());
+        let by_uptime = i64::try_from(now.uptime.since(*uptime).as_millis()).unwrap_or(i64::MAX);
+        by_wall.abs_diff(by_uptime) <= TOLERANCE
+    }
+}
+
+const COLUMNS: &str = "oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, obtained_at, \
+     obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, reason, \
+     next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, expiry_said, \
+     import_unsaid, (SELECT attempt_id FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase = 'uncertain')";
+
+pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<OaRow>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa WHERE oa_id = ?1"))?
+        .query_row([oa_id.as_str()], read_row)
+        .optional()
+}
+
+pub(super) fn load_all(conn: &Connection) -> rusqlite::Result<Vec<OaRow>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa ORDER BY oa_id"))?
+        .query_map([], read_row)?
+        .collect()
+}
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {
+    let text = |index| row.get::<_, Option<String>>(index);
+    let time = |index| row.get::<_, Option<i64>>(index).map(|millis| millis.map(Time::from_millis));
+    let set = match (text(4)?, time(7)?, time(11)?) {
+        (Some(app_id), Some(obtained_at), Some(refresh_token_expires_at)) => {
+            let uptime = row.get::<_, Option<u64>>(8)?.map(|millis| Uptime(Duration::from_millis(millis)));
+            Some(StoredSet {
+                app_id: AppId::from(app_id),
+                access_token: text(5)?.map(Secret::new),
+                refresh_token: text(6)?.map(Secret::new),
+                obtained: Obtained { time: obtained_at, uptime: uptime.zip(text(9)?) },
+                access_token_expires_at: time(10)?,
+                refresh_token_expires_at,
+            })
+        }
+        _ => None,
+    };
+    Ok(OaRow {
+        oa_id: OaId::from(row.get::<_, String>(0)?),
+        app_id: text(1)?.map(AppId::from),
+        name: text(2)?,
+        generation: row.get(3)?,
+        set,
+        standing: read_standing(row)?,
+        planned_at: time(15)?,
+        failures: row.get(16)?,
+        slow_tries: row.get(17)?,
+        last_error: text(18)?,
+        last_refresh_at: time(19)?,
+        reminded_step: row.get::<_, Option<u64>>(20)?.map(Duration::from_secs),
+        is_expiry_said: row.get(21)?,
+        is_import_unsaid: row.get(22)?,
+    })
+}
+
+fn read_standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
+    let state: String = row.get(12)?;
+    let reason = row.get::<_, Option<String>>(13)?.as_deref().and_then(Reason::parse);
+    let next = row.get::<_, Option<i64>>(14)?.map(Time::from_millis);
+    let open = row.get::<_, Option<[u8; 16]>>(23)?.map(AttemptId::from_bytes);
+    let standing = match (state.as_str(), next, reason, open) {
+        ("awaiting_grant", _, _, _) => Standing::AwaitingGrant,
+        ("scheduled", Some(refresh_at), _, _) => Standing::Scheduled { refresh_at },
+        ("retrying", Some(retry_at), _, _) => Standing::Retrying(Retrying { retry_at }),
+        ("uncertain", probe_at, _, Some(attempt)) => Standing::Uncertain(Uncertain { attempt, probe_at }),
+        ("reauthorization_required", _, Some(reason), _) => Standing::ReauthorizationRequired(reason),
+        _ => {
+            let what = format!("state {state:?} lacks a part");
+            return Err(rusqlite::Error::FromSqlConversionFailure(12, Type::Text, what.into()));
+        }
+    };
+    Ok(standing)
+}
+
+/// Writes the row whole.
+pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
+    let OaRow {
+        oa_id,
+        app_id,
+        name,
+        generation,
+        set,
+        standing,
+        planned_at,
+        failures,
+        slow_tries,
+        last_error,
+        last_refresh_at,
+        reminded_step,
+        is_expiry_said,
+        is_import_unsaid,
+    } = row;
+    let set = set.as_ref();
+    let uptime = set.and_then(|set| set.obtained.uptime.as_ref());
+    let (state, reason, next_action_at) = standing_columns(standing);
+    conn.prepare_cached(
+        "INSERT OR REPLACE INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
+         obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, \
+         reason, next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, \
+         expiry_said, import_unsaid) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, :access_token, \
+         :refresh_token, :obtained_at, :obtained_uptime, :obtained_boot, :access_token_expires_at, \
+         :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, :slow_tries, \
+         :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid)",
+    )?
+    .execute(named_params! {
+        ":oa_id": oa_id.as_str(),
+        ":app_id": app_id.as_ref().map(AppId::as_str),
+        ":name": name,
+        ":generation": generation,
+        ":set_app_id": set.map(|set| set.app_id.as_str()),
+        ":access_token": set.and_then(|set| set.access_token.as_ref()).map(Secret::expose),
+        ":refresh_token": set.and_then(|set| set.refresh_token.as_ref()).map(Secret::expose),
+        ":obtained_at": set.map(|set| set.obtained.time.as_millis()),
+        ":obtained_uptime": uptime.map(|(uptime, _)| millis(uptime.0)),
+        ":obtained_boot": uptime.map(|(_, boot)| boot.as_str()),
+        ":access_token_expires_at": set.and_then(|set| set.access_token_expires_at).map(Time::as_millis),
+        ":refresh_token_expires_at": set.map(|set| set.refresh_token_expires_at.as_millis()),
+        ":state": state,
+        ":reason": reason.map(|reason| reason.to_string()),
+        ":next_action_at": next_action_at.map(Time::as_millis),
+        ":planned_at": planned_at.map(Time::as_millis),
+        ":failures": failures,
+        ":slow_tries": slow_tries,
+        ":last_error": last_error,
+        ":last_refresh_at": last_refresh_at.map(Time::as_millis),
+        ":reminded_step": reminded_step.map(|step| step.as_secs()),
+        ":expiry_said": is_expiry_said,
+        ":import_unsaid": is_import_unsaid,
+    })?;
+    Ok(())
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn standing_columns(standing: &Standing) -> (&'static str, Option<Reason>, Option<Time>) {
+    match standing {
+        Standing::AwaitingGrant => ("awaiting_grant", None, None),
+        Standing::Scheduled { refresh_at } => ("scheduled", None, Some(*refresh_at)),
+        Standing::Retrying(Retrying { retry_at }) => ("retrying", None, Some(*retry_at)),
+        Standing::Uncertain(Uncertain { attempt: _, probe_at }) => {
+            let reason = probe_at.is_none().then_some(Reason::Unprovable);
+            ("uncertain", reason, *probe_at)
+        }
+        Standing::ReauthorizationRequired(reason) => ("reauthorization_required", Some(*reason), None),
+    }
+}
+
+impl OaRow {
+    /// A row without tokens.
+    pub(super) fn new(oa_id: OaId) -> OaRow {
+        OaRow {
+            oa_id,
+            app_id: None,
+            name: None,
+            generation: 0,
+            set: None,
+            standing: Standing::AwaitingGrant,
+            planned_at: None,
+            failures: 0,
+            slow_tries: 0,
+            last_error: None,
+            last_refresh_at: None,
+            reminded_step: None,
+            is_expiry_said: false,
+            is_import_unsaid: false,
+        }
+    }
+
+    /// Sets how the OA stands and notes when that was decided.
+    pub(super) fn stand(&mut self, standing: Standing, now: Time) {
+        self.standing = standing;
+        self.planned_at = Some(now);
+    }
+
+    /// Makes `set` the current one and forgets what was said and counted about the one before.
+    pub(super) fn adopt(&mut self, set: StoredSet) {
+        self.generation += 1;
+        self.set = Some(set);
+        self.failures = 0;
+        self.slow_tries = 0;
+        self.last_error = None;
+        self.reminded_step = None;
+        self.is_expiry_said = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_counts_only_where_both_clocks_tell_the_same_time() {
+        let boot: std::sync::Arc<str> = "b".into();
+        let reading = |time, uptime| Reading {
+            time: Time::from_millis(time),
+            uptime: Uptime(Duration::from_millis(uptime)),
+            boot: boot.clone(),
+        };
+        let obtained = Obtained::at(&reading(1_000_000, 1_000));
+        assert!(obtained.agrees_with(&reading(4_600_000, 3_601_000)));
+        assert!(!obtained.agrees_with(&reading(4_600_000, 1_000)), "the wall clock was set forward");
+        assert!(!obtained.agrees_with(&reading(0, 3_601_000)), "the wall clock was set back");
+        let after_reboot = Reading { boot: "c".into(), ..reading(4_600_000, 5) };
+        assert!(obtained.agrees_with(&after_reboot));
+    }
+}

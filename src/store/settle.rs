@@ -1,0 +1,207 @@
+//! Settling an uncertain attempt: each verb names the attempt it is about and changes nothing if that attempt is
+//! no longer open.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::journal::{self, AttemptRow, Outcome, Phase};
+use super::rows::{self, OaRow, Obtained};
+use crate::clock::Time;
+use crate::id::{AppId, AttemptId, OaId};
+use crate::rotation::{
+    self, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain,
+};
+use crate::secret::Secret;
+
+/// What is known when Zalo is to be asked about an uncertain attempt.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The OA.
+    pub oa_id: OaId,
+    /// The app whose token endpoint was asked.
+    pub app_id: AppId,
+    /// The access token that the attempt would have superseded.
+    pub access_token: Option<Secret>,
+    /// When that token ends.
+    pub access_token_expires_at: Option<Time>,
+    /// When its set was obtained.
+    pub obtained: Obtained,
+    /// What is known of this app's old tokens.
+    pub premise: Premise,
+    /// Acceptance was believed once in this generation for an attempt without any answer.
+    pub was_believed_before: bool,
+}
+
+/// How an uncertain OA stands after it was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The attempt is no longer open: something else settled it.
+    Gone,
+    /// Proven unspent: it is tried again.
+    Retry {
+        /// When.
+        retry_at: Time,
+    },
+    /// A person has to grant consent again.
+    Reauthorize {
+        /// Why.
+        reason: Reason,
+    },
+    /// An operator has to decide.
+    Held,
+}
+
+/// Reads what is known about the OA's uncertain attempt. `None`: there is none, or an operator is to decide it.
+pub(super) fn doubt(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<Doubt>> {
+    let Some(row) = rows::load(conn, oa_id)? else { return Ok(None) };
+    let (Standing::Uncertain(Uncertain { attempt, probe_at: Some(_) }), Some(set)) = (&row.standing, row.set) else {
+        return Ok(None);
+    };
+    let Some(journalled) = journal::load(conn, *attempt)? else { return Ok(None) };
+    Ok(Some(Doubt {
+        attempt: *attempt,
+        was_believed_before: journal::has_proof(conn, oa_id, row.generation, Proof::OldTokenAccepted, true)?,
+        premise: premise(conn, &journalled.app_id)?.0,
+        oa_id: oa_id.clone(),
+        app_id: journalled.app_id,
+        access_token: set.access_token,
+        access_token_expires_at: set.access_token_expires_at,
+        obtained: set.obtained,
+    }))
+}
+
+/// Proven unspent: the OA is tried again.
+pub(super) fn prove_unspent(
+    tx: &Connection,
+    attempt: AttemptId,
+    proof: Proof,
+    timing: &Timing,
+    now: Time,
+    roll: Roll,
+) -> rusqlite::Result<Settled> {
+    let Some((journalled, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
+    let outcome = Outcome { class: "unspent", detail: "the refresh token is proven unspent", ..Outcome::default() };
+    journal::note(tx, attempt, Phase::Closed, &outcome, now)?;
+    journal::prove(tx, attempt, proof, now)?;
+    row.slow_tries = if journalled.code.is_some() { row.slow_tries + 1 } else { 0 };
+    let failures = row.failures.saturating_sub(1);
+    let standing = rotation::after_proof(journalled.code, row.slow_tries, failures, timing, now, roll);
+    let settled = match &standing {
+        Standing::ReauthorizationRequired(reason) => Settled::Reauthorize { reason: *reason },
+        Standing::Retrying(Retrying { retry_at }) => Settled::Retry { retry_at: *retry_at },
+        Standing::AwaitingGrant | Standing::Scheduled { .. } | Standing::Uncertain(_) => Settled::Gone,
+    };
+    row.stand(standing, now);
+    rows::save(tx, &row)?;
+    Ok(settled)
+}
+
+/// Proven spent: its answer is lost.
+pub(super) fn prove_spent(tx: &Connection, attempt: AttemptId, now: Time) -> rusqlite::Result<Settled> {
+    let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
+    let detail = "the refresh token was spent, and the answer is lost";
+    journal::note(tx, attempt, Phase::Closed, &Outcome { class: "spent", detail, ..Outcome::default() }, now)?;
+    row.last_error = Some(detail.to_owned());
+    row.stand(rotation::give_up(), now);
+    rows::save(tx, &row)?;
+    Ok(Settled::Reauthorize { reason: Reason::ResponseLost })
+}
+
+/// Nothing can prove it any more. With `present_once` the token is presented once more without proof, but only
+/// once in a generation; else, and after that, the OA is held for an operator.
+pub(super) fn hold(
+    tx: &Connection,
+    attempt: AttemptId,
+    present_once: bool,
+    timing: &Timing,
+    now: Time,
+    roll: Roll,
+) -> rusqlite::Result<Settled> {
+    let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
+    let may_present = present_once && !journal::has_proof(tx, &row.oa_id, row.generation, Proof::Policy, false)?;
+    if may_present {
+        return prove_unspent(tx, attempt, Proof::Policy, timing, now, roll);
+    }
+    row.stand(Standing::Uncertain(Uncertain { attempt, probe_at: None }), now);
+    rows::save(tx, &row)?;
+    Ok(Settled::Held)
+}
+
+/// Every attempt that is open and presented, at start: nobody is waiting for its answer any more. Those of an OA
+/// whose set was replaced meanwhile are closed; the others leave their OA uncertain.
+pub(super) fn abandon_presenting(
+    tx: &Connection,
+    timing: &Timing,
+    now: Time,
+) -> rusqlite::Result<Vec<(OaId, AttemptId)>> {
+    let open: Vec<[u8; 16]> = tx
+        .prepare_cached("SELECT attempt_id FROM attempt WHERE phase = 'presenting'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut uncertain = Vec::new();
+    for attempt in open.into_iter().map(AttemptId::from_bytes) {
+        let Some(journalled) = journal::load(tx, attempt)? else { continue };
+        let row = rows::load(tx, &journalled.oa_id)?;
+        let Some(mut row) = row.filter(|row| row.generation == journalled.generation) else {
+            let outcome = Outcome { class: "superseded", ..Outcome::default() };
+            journal::note(tx, attempt, Phase::Closed, &outcome, now)?;
+            continue;
+        };
+        let detail = "the program ended before an answer came";
+        let outcome = Outcome { class: "unknown", detail, ..Outcome::default() };
+        journal::note(tx, attempt, Phase::Uncertain, &outcome, now)?;
+        row.failures = row.failures.saturating_add(1);
+        row.last_error = Some(detail.to_owned());
+        let probe_at = Some(now.plus(timing.settle));
+        row.stand(Standing::Uncertain(Uncertain { attempt, probe_at }), now);
+        rows::save(tx, &row)?;
+        uncertain.push((row.oa_id, attempt));
+    }
+    Ok(uncertain)
+}
+
+/// The open, uncertain attempt with the row of its OA.
+fn open(tx: &Connection, attempt: AttemptId) -> rusqlite::Result<Option<(AttemptRow, OaRow)>> {
+    let Some(journalled) = journal::load(tx, attempt)?.filter(|row| row.phase == Phase::Uncertain) else {
+        return Ok(None);
+    };
+    let row = rows::load(tx, &journalled.oa_id)?;
+    Ok(row.map(|row| (journalled, row)))
+}
+
+/// What is known of an app's old tokens, and when it was measured.
+pub(super) fn premise(conn: &Connection, app_id: &AppId) -> rusqlite::Result<(Premise, Option<Time>)> {
+    let found = conn
+        .prepare_cached("SELECT premise, premise_measured_at FROM app WHERE app_id = ?1")?
+        .query_row([app_id.as_str()], |row| {
+            let premise = match row.get::<_, String>(0)?.as_str() {
+                "dies" => Premise::OldTokenDies,
+                "outlives" => Premise::OldTokenOutlives,
+                _ => Premise::Unmeasured,
+            };
+            Ok((premise, row.get::<_, Option<i64>>(1)?.map(Time::from_millis)))
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Notes what was measured.
+pub(super) fn record_premise(
+    tx: &Connection,
+    app_id: &AppId,
+    premise: Premise,
+    now: Time,
+) -> rusqlite::Result<()> {
+    let word = match premise {
+        Premise::Unmeasured => "unmeasured",
+        Premise::OldTokenDies => "dies",
+        Premise::OldTokenOutlives => "outlives",
+    };
+    tx.execute(
+        "INSERT INTO app (app_id, premise, premise_measured_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) \
+         DO UPDATE SET premise = excluded.premise, premise_measured_at = excluded.premise_measured_at",
+        params![app_id.as_str(), word, now.as_millis()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Spill slots: where an answer goes when the store will not take it.
+//!
+//! **Needs.** After the gate an answer holds the only copy of a token set. A full or failing disk must not cost
+//! it. **Why the naive way fails.** A file made at that moment needs new space, and a directory entry, on the very
+//! disk that has none. **The design.** The slots are one file beside the store, written in full and synced at
+//! start, and overwritten in place: no new space, no metadata. The gate opens only while a slot is held, so there
+//! is always one free for the answer. A slot carries the attempt's id and a checksum; what a crash tore is told
+//! from what is whole. **Order.** A slot is emptied, and the emptying synced, only after its answer is durable in
+//! the store; a crash between the two finds the attempt closed and empties the slot then. **Accepted.** A disk
+//! that accepts a sync and loses the data anyway.
+//!
+//! Layout of a slot, little endian, zero when empty: magic 8 · checksum 32 (SHA-256 of all that follows, to the
+//! end of the body) · attempt 16 · obtained ms 8 · uptime ms 8 · boot 40 · status 2 · retry-after s 8 (all ones:
+//! none) · cut off 1 · length 4 · body.
+
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::rows::Obtained;
+use crate::clock::{Time, Uptime};
+use crate::id::AttemptId;
+use crate::rotation::{AnswerBytes, Ending, Exchange, Verdict, judge};
+
+/// The longest body that is read of an answer, and so the longest that a slot must hold: 64 KiB.
+pub const LONGEST_BODY: usize = 64 * 1024;
+
+const MAGIC: &[u8; 8] = b"ZTSLOT01";
+const BOOT_SIZE: usize = 40;
+const HEADER_SIZE: usize = 8 + 32 + 16 + 8 + 8 + BOOT_SIZE + 2 + 8 + 1 + 4;
+/// Whole sectors, so that a slot never shares one with its neighbour.
+const SLOT_SIZE: usize = LONGEST_BODY + 4096;
+
+/// An answer in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpilledAnswer {
+    /// Whose answer it is.
+    pub attempt: AttemptId,
+    /// When a set that it brings counts as obtained.
+    pub obtained: Obtained,
+    /// The answer.
+    pub answer: AnswerBytes,
+}
+
+impl SpilledAnswer {
+    /// What the answer means.
+    pub fn verdict(&self) -> Verdict {
+        judge(&Exchange::Answered(self.answer.clone()))
+    }
+}
+
+/// What is found in a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Empty,
+    Filled(SpilledAnswer),
+    /// Something was written and is not whole.
+    Torn,
+}
+
+/// The file of slots.
+#[derive(Debug)]
+pub struct Slots {
+    file: File,
+    free: Mutex<Vec<usize>>,
+}
+
+impl Slots {
+    /// Uses `file` as it is, for reading: what is in it and how many slots it has is found there.
+    pub(super) fn over(file: File) -> Slots {
+        Slots { file, free: Mutex::default() }
+    }
+
+    /// How many slots the file has.
+    pub(super) fn count(&self) -> io::Result<usize> {
+        let length = self.file.metadata()?.len();
+        Ok(usize::try_from(length / SLOT_SIZE as u64).unwrap_or(0))
+    }
+
+    /// Gives the file exactly `count` slots, empty, written in full and synced. All of them must be free.
+    pub(super) fn prepare(&self, count: usize) -> io::Result<()> {
+        let empty = vec![0; SLOT_SIZE];
+        for index in 0..count {
+            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
+        }
+        self.file.set_len((count * SLOT_SIZE) as u64)?;
+        self.file.sync_all()?;
+        *lock(&self.free) = (0..count).rev().collect();
+        Ok(())
+    }
+
+    /// Takes a free slot, if there is one.
+    pub(super) fn take(&self) -> Option<usize> {
+        lock(&self.free).pop()
+    }
+
+    /// How many slots are free.
+    pub(super) fn free(&self) -> usize {
+        lock(&self.free).len()
+    }
+
+    /// Gives a slot back that holds nothing, or nothing that is needed.
+    pub(super) fn put_back(&self, index: usize) {
+        lock(&self.free).push(index);
+    }
+
+    /// Writes an answer into a slot and syncs it. After that it survives the process and the machine.
+    pub(super) fn fill(&self, index: usize, spilled: &SpilledAnswer) -> io::Result<()> {
+        self.file.write_all_at(&encode(spilled), (index * SLOT_SIZE) as u64)?;
+        self.file.sync_data()
+    }
+
+    /// Empties a slot, body and all, and syncs that.
+    pub(super) fn clear(&self, index: usize) -> io::Result<()> {
+        self.file.write_all_at(&vec![0; SLOT_SIZE], (index * SLOT_SIZE) as u64)?;
+        self.file.sync_data()
+    }
+
+    /// What is in a slot.
+    pub(super) fn read(&self, index: usize) -> io::Result<Content> {
+        let mut bytes = vec![0; SLOT_SIZE];
+        self.file.read_exact_at(&mut bytes, (index * SLOT_SIZE) as u64)?;
+        Ok(decode(&bytes))
+    }
+
+    /// The answer to this attempt, if a slot has it.
+    pub(super) fn filled_by(&self, attempt: AttemptId) -> Option<SpilledAnswer> {
+        let count = self.count().ok()?;
+        (0..count).find_map(|index| match self.read(index) {
+            Ok(Content::Filled(spilled)) if spilled.attempt == attempt => Some(spilled),
+            Ok(Content::Filled(_) | Content::Empty | Content::Torn) | Err(_) => None,
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn encode(spilled: &SpilledAnswer) -> Vec<u8> {
+    let SpilledAnswer { attempt, obtained, answer } = spilled;
+    let body = &answer.body[..answer.body.len().min(LONGEST_BODY)];
+    let (uptime, boot) = match &obtained.uptime {
+        Some((uptime, boot)) => (u64::try_from(uptime.0.as_millis()).unwrap_or(u64::MAX), boot.as_str()),
+        None => (u64::MAX, ""),
+    };
+    let mut boot_field = [0; BOOT_SIZE];
+    let boot = &boot.as_bytes()[..boot.len().min(BOOT_SIZE)];
+    boot_field[..boot.len()].copy_from_slice(boot);
+    let mut rest = Vec::with_capacity(HEADER_SIZE + body.len());
+    rest.extend_from_slice(attempt.as_bytes());
+    rest.extend_from_slice(&obtained.time.as_millis().to_le_bytes());
+    rest.extend_from_slice(&uptime.to_le_bytes());
+    rest.extend_from_slice(&boot_field);
+    rest.extend_from_slice(&answer.status.to_le_bytes());
+    rest.extend_from_slice(&answer.retry_after.map_or(u64::MAX, |wait| wait.as_secs()).to_le_bytes());
+    rest.push(u8::from(answer.ending != Ending::Whole));
+    rest.extend_from_slice(&u32::try_from(body.len()).unwrap_or(0).to_le_bytes());
+    rest.extend_from_slice(body);
+    let mut bytes = Vec::with_capacity(40 + rest.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&Sha256::digest(&rest));
+    bytes.extend_from_slice(&rest);
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Content {
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Content::Empty;
+    }
+    decode_filled(bytes).map_or(Content::Torn, Content::Filled)
+}
+
+fn decode_filled(bytes: &[u8]) -> Option<SpilledAnswer> {
+    let rest = bytes.strip_prefix(MAGIC)?;
+    let (checksum, rest) = rest.split_at_checked(32)?;
+    let length_at = HEADER_SIZE - 40 - 4;
+    let length = u32::from_le_bytes(rest.get(length_at..length_at + 4)?.try_into().ok()?) as usize;
+    let rest = rest.get(..length_at + 4 + length)?;
+    if Sha256::digest(rest)[..] != *checksum {
+        return None;
+    }
+    let (attempt, rest) = rest.split_first_chunk::<16>()?;
+    let (obtained_at, rest) = rest.split_first_chunk::<8>()?;
+    let (uptime, rest) = rest.split_first_chunk::<8>()?;
+    let (boot, rest) = rest.split_first_chunk::<BOOT_SIZE>()?;
+    let (status, rest) = rest.split_first_chunk::<2>()?;
+    let (retry_after, rest) = rest.split_first_chunk::<8>()?;
+    let (is_cut_off, rest) = rest.split_first_chunk::<1>()?;
+    let body = rest.get(4..)?.to_vec();
+    let uptime = Some(u64::from_le_bytes(*uptime)).filter(|millis| *millis != u64::MAX);
+    let boot = String::from_utf8_lossy(boot).trim_end_matches('\0').to_owned();
+    let retry_after = Some(u64::from_le_bytes(*retry_after)).filter(|seconds| *seconds != u64::MAX);
+    Some(SpilledAnswer {
+        attempt: AttemptId::from_bytes(*attempt),
+        obtained: Obtained {
+            time: Time::from_millis(i64::from_le_bytes(*obtained_at)),
+            uptime: uptime.map(|millis| (Uptime(Duration::from_millis(millis)), boot)),
+        },
+        answer: AnswerBytes {
+            status: u16::from_le_bytes(*status),
+            retry_after: retry_after.map(Duration::from_secs),
+            body,
+            ending: if *is_cut_off == [0] {
+                Ending::Whole
+            } else {
+                Ending::CutOff("the answer broke off".to_owned())
+            },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn spilled(body: Vec<u8>) -> SpilledAnswer {
+        SpilledAnswer {
+            attempt: AttemptId::random(),
+            obtained: Obtained {
+                time: Time::from_millis(1_800_000_000_123),
+                uptime: Some((Uptime(Duration::from_millis(77)), "0a9c4ffe-boot".to_owned())),
+            },
+            answer: AnswerBytes {
+                status: 200,
+                retry_after: Some(Duration::from_secs(7)),
+                body,
+                ending: Ending::CutOff("the answer broke off".to_owned()),
+            },
+        }
+    }
+
+    fn slots(count: usize) -> Slots {
+        let slots = Slots::over(tempfile::tempfile().expect("a temporary file"));
+        slots.prepare(count).expect("prepared");
+        slots
+    }
+
+    #[test]
+    fn an_answer_reads_back_from_its_slot_and_is_gone_after_clearing() {
+        let slots = slots(3);
+        for body in [Vec::new(), b"short".to_vec(), vec![b'x'; LONGEST_BODY]] {
+            let answer = spilled(body);
+            let index = slots.take().expect("free");
+            slots.fill(index, &answer).expect("filled");
+            assert_eq!(slots.read(index).expect("read"), Content::Filled(answer.clone()));
+            assert_eq!(slots.filled_by(answer.attempt), Some(answer.clone()));
+            slots.clear(index).expect("cleared");
+            assert_eq!(slots.read(index).expect("read"), Content::Empty);
+            slots.put_back(index);
+        }
+        assert_eq!((slots.free(), slots.count().expect("count")), (3, 3));
+    }
+
+    #[test]
+    fn filling_needs_no_new_space() {
+        let slots = slots(2);
+        let before = slots.file.metadata().expect("metadata").len();
+        slots.fill(1, &spilled(vec![b'x'; LONGEST_BODY])).expect("filled");
+        assert_eq!(slots.file.metadata().expect("metadata").len(), before);
+        assert_eq!(slots.read(0).expect("read"), Content::Empty);
+    }
+
+    #[test]
+    fn a_torn_write_is_told_from_a_whole_one_at_every_length() {
+        let bytes = encode(&spilled(b"{\"access_token\":\"a\"}".to_vec()));
+        for length in 1..bytes.len() {
+            let mut torn = bytes[..length].to_vec();
+            torn.resize(SLOT_SIZE, 0);
+            // Cut inside trailing zeros the record is whole: what is missing would have been zero.
+            if torn[..bytes.len()] != bytes[..] {
+                assert_eq!(decode(&torn), Content::Torn, "{length}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            decode(&bytes);
+            let mut with_magic = MAGIC.to_vec();
+            with_magic.extend(bytes);
+            decode(&with_magic);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Tests of the verbs, over a database in memory: the rules that hold even if the daemon is wrong.
+
+use rusqlite::Connection;
+use std::time::Duration;
+
+use super::conclude::{Attempted, Concluded, Effect, conclude};
+use super::fleet::{self, Managed};
+use super::import::{Import, Imported, import};
+use super::present::{Claim, Journalled, claim, present};
+use super::rows::Obtained;
+use super::settle::{self, Settled};
+use super::view::{self, State, TokenAnswer};
+use super::{AppChange, journal, schema};
+use crate::clock::Time;
+use crate::id::{AppId, AttemptId, OaId};
+use crate::oauth::{ErrorCode, GrantedTokens};
+use crate::rotation::{Proof, Reason, Roll, Timing, Verdict};
+use crate::secret::Secret;
+
+const START: Time = Time::from_millis(1_800_000_000_000);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+struct Bench {
+    conn: Connection,
+    timing: Timing,
+    now: Time,
+}
+
+fn tokens(n: u32) -> GrantedTokens {
+    GrantedTokens {
+        access_token: Some(Secret::new(format!("access-{n}"))),
+        refresh_token: Some(Secret::new(format!("refresh-{n}"))),
+        access_token_life: 25 * HOUR,
+        refresh_token_life: None,
+        oddities: Vec::new(),
+    }
+}
+
+fn oa() -> OaId {
+    OaId::from("oa-1")
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let conn = Connection::open_in_memory().expect("in memory");
+        schema::migrate(&conn).expect("migrated");
+        Bench { conn, timing: Timing::default(), now: START }
+    }
+
+    /// With one OA that holds the set number 1.
+    fn with_a_set() -> Bench {
+        let bench = Bench::new();
+        assert!(matches!(bench.import(&oa(), 1), Imported::Adopted { generation: 1, .. }));
+        bench
+    }
+
+    fn import(&self, oa_id: &OaId, n: u32) -> Imported {
+        let brought = Import {
+            oa_id: oa_id.clone(),
+            app_id: AppId::from("app"),
+            name: None,
+            tokens: tokens(n),
+            obtained: Obtained { time: self.now, uptime: None },
+        };
+        import(&self.conn, &brought, &self.timing, self.now).expect("imported")
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        claim(&self.conn, &oa()).expect("claimed")
+    }
+
+    fn present(&self, claim: &Claim) -> (AttemptId, Journalled) {
+        let attempt = AttemptId::random();
+        (attempt, present(&self.conn, claim, attempt, self.now, self.now).expect("presented"))
+    }
+
+    /// Claims and presents; both have to work.
+    fn begin(&self) -> AttemptId {
+        let (attempt, journalled) = self.present(&self.claim().expect("claimable"));
+        assert_eq!(journalled, Journalled::Written);
+        attempt
+    }
+
+    fn conclude(&self, attempt: AttemptId, verdict: Verdict) -> Concluded {
+        self.conclude_with(attempt, None, verdict)
+    }
+
+    fn conclude_with(&self, attempt: AttemptId, claim: Option<Claim>, verdict: Verdict) -> Concluded {
+        let attempted = Attempted {
+            attempt,
+            claim,
+            started_at: self.now,
+            obtained: Obtained { time: self.now, uptime: None },
+            verdict,
+            status: Some(200),
+            answer: Some(b"the raw answer".to_vec()),
+        };
+        conclude(&self.conn, &attempted, &self.timing, self.now, Roll(0.5)).expect("concluded")
+    }
+
+    fn unknown(&self, attempt: AttemptId) {
+        let verdict = Verdict::Unknown { code: None, detail: "timeout".to_owned() };
+        assert!(matches!(self.conclude(attempt, verdict).effect, Effect::Uncertain { .. }));
+    }
+
+    fn prove(&self, attempt: AttemptId) -> Settled {
+        settle::prove_unspent(
+            &self.conn,
+            attempt,
+            Proof::OldTokenAccepted,
+            &self.timing,
+            self.now,
+            Roll(0.5),
+        )
+        .expect("proven")
+    }
+
+    fn state(&self) -> (State, Option<String>) {
+        let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
+        let mut statuses = view::statuses(&self.conn, None, &managed, self.now).expect("statuses");
+        let status = statuses.remove(0);
+        (status.state, status.reason)
+    }
+
+    fn token(&self) -> Option<String> {
+        let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
+        match view::token(&self.conn, None, &managed, &oa(), self.now).expect("token") {
+            TokenAnswer::Valid(valid) => Some(valid.access_token.expose().to_owned()),
+            TokenAnswer::NoSuchOa | TokenAnswer::NoneValid(_) => None,
+        }
+    }
+
+    fn kept_answers(&self) -> usize {
+        view::history(&self.conn, &oa()).expect("history").iter().filter(|entry| entry.answer_kept).count()
+    }
+}
+
+#[test]
+fn i2_an_oa_with_an_open_attempt_is_not_claimed_again_and_the_index_holds_it() {
+    let bench = Bench::with_a_set();
+    let claim = bench.claim().expect("claimable");
+    bench.begin();
+    assert!(bench.claim().is_none());
+    assert_eq!(bench.present(&claim).1, Journalled::Stale);
+    let forced = bench.conn.execute(
+        "INSERT INTO attempt (attempt_id, oa_id, app_id, generation, token_digest, phase, started_at) \
+         VALUES (x'00', 'oa-1', 'app', 1, x'00', 'presenting', 0)",
+        [],
+    );
+    assert!(forced.is_err(), "the unique index must refuse a second open attempt");
+}
+
+#[test]
+fn i3_a_token_is_not_presented_again_without_a_proof_even_if_the_state_says_so() {
+    let bench = Bench::with_a_set();
+    let claim = bench.claim().expect("claimable");
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    // As a wrong program would: closed without proof, and planned again.
+    bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
+    bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
+    assert!(bench.claim().is_some());
+    assert_eq!(bench.present(&claim).1, Journalled::Stale);
+}
+
+#[test]
+fn i3_a_proof_allows_one_presentation_and_is_used_up_by_it() {
+    let bench = Bench::with_a_set();
+    let first = bench.begin();
+    bench.unknown(first);
+    assert!(matches!(bench.prove(first), Settled::Retry { .. }));
+    let second = bench.begin();
+    bench.unknown(second);
+    assert!(bench.claim().is_none());
+    bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
+    bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
+    let claim = bench.claim().expect("claimable");
+    assert_eq!(bench.present(&claim).1, Journalled::Stale, "the first proof must not serve twice");
+}
+
+#[test]
+fn a_granted_set_becomes_the_next_generation_and_repeating_the_conclusion_changes_nothing() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let concluded = bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    assert!(matches!(concluded.effect, Effect::Adopted { generation: 2, reason: None, .. }));
+    assert_eq!(bench.conclude(attempt, Verdict::Granted(tokens(3))).effect, Effect::AlreadyConcluded);
+    assert_eq!(bench.token().as_deref(), Some("access-2"));
+    assert_eq!(bench.state().0, State::Scheduled);
+}
+
+#[test]
+fn i4_a_set_that_comes_after_an_import_is_kept_aside_and_never_overwrites_it() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    assert!(matches!(bench.import(&oa(), 7), Imported::Adopted { generation: 2, .. }));
+    assert!(bench.claim().is_none(), "nothing is claimed while the old attempt is under way");
+    assert_eq!(bench.conclude(attempt, Verdict::Granted(tokens(2))).effect, Effect::KeptAside);
+    assert_eq!(bench.token().as_deref(), Some("access-7"));
+    assert_eq!(bench.kept_answers(), 1);
+    assert!(bench.claim().is_some());
+}
+
+#[test]
+fn an_import_ends_an_uncertain_attempt_and_a_late_proof_about_it_changes_nothing() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    bench.import(&oa(), 7);
+    assert_eq!(bench.state().0, State::Scheduled);
+    assert_eq!(bench.prove(attempt), Settled::Gone);
+    assert_eq!(settle::prove_spent(&bench.conn, attempt, bench.now).expect("asked"), Settled::Gone);
+    assert_eq!(bench.state().0, State::Scheduled);
+}
+
+#[test]
+fn the_current_set_imported_again_changes_nothing_and_used_or_foreign_ones_are_refused() {
+    let bench = Bench::with_a_set();
+    assert_eq!(bench.import(&oa(), 1), Imported::Unchanged { generation: 1 });
+    let attempt = bench.begin();
+    assert_eq!(bench.import(&oa(), 1), Imported::Unchanged { generation: 1 });
+    bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: START });
+    assert_eq!(bench.import(&OaId::from("oa-2"), 2), Imported::OfAnotherOa(oa()));
+    assert_eq!(bench.token().as_deref(), Some("access-2"));
+}
+
+#[test]
+fn a_dead_token_latches_keeps_its_access_token_and_brings_no_further_claim() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let concluded = bench.conclude(attempt, Verdict::Dead(ErrorCode(-14014)));
+    assert_eq!(concluded.effect, Effect::Reauthorize { reason: Reason::RefreshTokenRejected });
+    assert!(bench.claim().is_none());
+    assert_eq!(bench.token().as_deref(), Some("access-1"));
+    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: START });
+    assert!(matches!(bench.import(&oa(), 5), Imported::Adopted { .. }));
+    assert_eq!(bench.state().0, State::Scheduled);
+}
+
+#[test]
+fn an_access_token_without_successor_is_served_and_a_person_is_called() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let only_access = GrantedTokens { refresh_token: None, ..tokens(2) };
+    let concluded = bench.conclude(attempt, Verdict::Granted(only_access));
+    assert!(matches!(concluded.effect, Effect::Adopted { reason: Some(Reason::RefreshTokenMissing), .. }));
+    assert_eq!(bench.token().as_deref(), Some("access-2"));
+    assert_eq!(bench.kept_answers(), 1, "the raw answer is kept for a person");
+    assert!(bench.claim().is_none());
+}
+
+#[test]
+fn a_refresh_token_without_access_token_is_adopted_and_due_at_once() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let only_refresh = GrantedTokens { access_token: None, ..tokens(2) };
+    let concluded = bench.conclude(attempt, Verdict::Granted(only_refresh));
+    assert!(matches!(concluded.effect, Effect::Adopted { refresh_at: Some(at), .. } if at == START));
+    assert_eq!(bench.token(), None);
+    assert!(bench.claim().is_some());
+}
+
+#[test]
+fn the_token_just_used_may_be_presented_again_when_it_is_handed_out_again_and_an_older_one_may_not() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let same = GrantedTokens { refresh_token: Some(Secret::new("refresh-1".to_owned())), ..tokens(2) };
+    let concluded = bench.conclude(attempt, Verdict::Granted(same));
+    assert!(matches!(concluded.effect, Effect::Adopted { generation: 2, reason: None, .. }));
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(tokens(3)));
+    let attempt = bench.begin();
+    let older = GrantedTokens { refresh_token: Some(Secret::new("refresh-1".to_owned())), ..tokens(4) };
+    let concluded = bench.conclude(attempt, Verdict::Granted(older));
+    assert!(matches!(concluded.effect, Effect::Adopted { reason: Some(Reason::RefreshTokenRepeated), .. }));
+    assert_eq!(bench.token().as_deref(), Some("access-4"));
+    assert_eq!(bench.kept_answers(), 1);
+    assert!(bench.claim().is_none());
+}
+
+#[test]
+fn raw_answers_are_kept_until_the_next_whole_set() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    assert_eq!(bench.kept_answers(), 1);
+    bench.prove(attempt);
+    assert_eq!(bench.kept_answers(), 1);
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    assert_eq!(bench.kept_answers(), 0);
+}
+
+#[test]
+fn an_undocumented_code_is_tried_five_times_in_all_and_then_named() {
+    let bench = Bench::with_a_set();
+    for presentation in 1..=5 {
+        let attempt = bench.begin();
+        let verdict = Verdict::Unknown { code: Some(ErrorCode(-14020)), detail: "odd".to_owned() };
+        bench.conclude(attempt, verdict);
+        let settled = bench.prove(attempt);
+        match presentation {
+            5 => assert_eq!(settled, Settled::Reauthorize { reason: Reason::Error(ErrorCode(-14020)) }),
+            _ => assert!(matches!(settled, Settled::Retry { .. })),
+        }
+    }
+    assert_eq!(bench.state(), (State::ReauthorizationRequired, Some("error_-14020".to_owned())));
+}
+
+#[test]
+fn a_refused_app_blocks_all_its_oas_but_for_one_trial_and_a_success_releases_them() {
+    let mut bench = Bench::with_a_set();
+    for n in 2..=5 {
+        bench.import(&OaId::from(format!("oa-{n}")), n);
+    }
+    bench.now = START.plus(24 * HOUR);
+    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due");
+    assert_eq!(due(bench.now).len(), 5);
+    let attempt = bench.begin();
+    assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::Blocked);
+    assert_eq!(bench.state(), (State::Blocked, Some("app_refused".to_owned())));
+    assert_eq!(due(bench.now), []);
+    assert_eq!(due(bench.now.plus(HOUR)).len(), 1, "one trial an hour");
+    fleet::allow_trials(&bench.conn, bench.now).expect("allowed");
+    assert_eq!(due(bench.now).len(), 1, "a start allows one trial");
+    let attempt = bench.begin();
+    assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::None);
+    assert_eq!(due(bench.now), []);
+    let attempt = bench.begin();
+    assert_eq!(bench.conclude(attempt, Verdict::Granted(tokens(9))).app, AppChange::Released);
+    assert_eq!(due(bench.now.plus(HOUR)).len(), 4);
+}
+
+#[test]
+fn a_failure_before_the_gate_is_journalled_without_a_presentation_and_only_a_few_such_rows_are_kept() {
+    let bench = Bench::with_a_set();
+    for _ in 0..50 {
+        let verdict = Verdict::NotPresented { detail: "refused".to_owned(), retry_after: None };
+        let concluded = bench.conclude_with(AttemptId::random(), bench.claim(), verdict);
+        assert!(matches!(concluded.effect, Effect::Retry { .. }));
+    }
+    let history = view::history(&bench.conn, &oa()).expect("history");
+    assert_eq!(history.len(), 20);
+    assert!(history.iter().all(|entry| entry.presented_at.is_none()));
+    assert_eq!(bench.begin(), bench.begin_open());
+}
+
+impl Bench {
+    fn begin_open(&self) -> AttemptId {
+        view::history(&self.conn, &oa()).expect("history")[0].attempt_id
+    }
+}
+
+#[test]
+fn i3_a_row_whose_gate_was_barred_proves_its_token_unspent() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let barred = Verdict::NotPresented { detail: "the cap ended".to_owned(), retry_after: None };
+    assert!(matches!(bench.conclude(attempt, barred).effect, Effect::Retry { .. }));
+    bench.begin();
+}
+
+#[test]
+fn at_a_start_what_was_presenting_becomes_uncertain_once() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    assert_eq!(bench.state().0, State::Presenting);
+    let abandon = || settle::abandon_presenting(&bench.conn, &bench.timing, bench.now).expect("abandoned");
+    assert_eq!(abandon(), [(oa(), attempt)]);
+    assert_eq!(abandon(), []);
+    assert_eq!(bench.state().0, State::Uncertain);
+    assert_eq!(bench.token().as_deref(), Some("access-1"));
+    assert!(bench.claim().is_none());
+}
+
+#[test]
+fn held_for_an_operator_or_presented_once_more_as_the_config_says() {
+    let bench = Bench::with_a_set();
+    let hold = |attempt, present_once| {
+        settle::hold(&bench.conn, attempt, present_once, &bench.timing, bench.now, Roll(0.5)).expect("held")
+    };
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    assert!(matches!(hold(attempt, true), Settled::Retry { .. }));
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    assert_eq!(hold(attempt, true), Settled::Held, "once a generation");
+    assert_eq!(bench.state(), (State::Uncertain, Some("unprovable".to_owned())));
+    assert_eq!(settle::doubt(&bench.conn, &oa()).expect("asked").map(|doubt| doubt.attempt), None);
+}
+
+#[test]
+fn an_oa_moved_to_another_app_waits_for_a_grant_and_moved_back_goes_on() {
+    let bench = Bench::with_a_set();
+    let manage = |app: &str| {
+        let managed = [(oa(), Managed { app_id: AppId::from(app), name: None })].into();
+        fleet::manage(&bench.conn, &managed).expect("managed");
+        view::statuses(&bench.conn, None, &managed, bench.now).expect("statuses").remove(0)
+    };
+    let moved = manage("other");
+    assert_eq!((moved.state, moved.reason.as_deref()), (State::AwaitingGrant, Some("app_changed")));
+    assert!(bench.claim().is_none());
+    assert_eq!(manage("app").state, State::Scheduled);
+    assert!(bench.claim().is_some());
+}
+
+#[test]
+fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
+    let bench = Bench::with_a_set();
+    fleet::manage(&bench.conn, &[].into()).expect("managed");
+    assert!(bench.claim().is_none());
+    assert_eq!(fleet::due_refreshes(&bench.conn, START.plus(48 * HOUR), 10).expect("due"), []);
+    let status = view::statuses(&bench.conn, None, &[].into(), bench.now).expect("statuses").remove(0);
+    assert_eq!((status.state, status.access_token_valid), (State::Unmanaged, true));
+}
+
+#[test]
+fn a_plan_made_by_a_clock_that_was_set_back_since_is_due_now() {
+    let bench = Bench::with_a_set();
+    let years_ago = START.minus(HOUR * 24 * 3_650);
+    let due = fleet::due_refreshes(&bench.conn, years_ago, 10).expect("due");
+    assert_eq!(due.len(), 1);
+    assert_eq!(fleet::due_refreshes(&bench.conn, START, 10).expect("due"), []);
+}
+
+#[test]
+fn pruning_forgets_old_attempts_but_not_what_protects_the_current_token() {
+    let mut bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    bench.now = START.plus(HOUR * 24 * 1_000);
+    let gone = journal::prune(&bench.conn, HOUR * 24 * 180, bench.now).expect("pruned");
+    assert_eq!(gone, 1);
+    bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
+    bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
+    let claim = bench.claim().expect("claimable");
+    assert_eq!(bench.present(&claim).1, Journalled::Stale, "presented, and still known to be");
+}
+
+#[test]
+fn a_newer_schema_and_a_foreign_database_are_not_touched() {
+    let conn = Connection::open_in_memory().expect("in memory");
+    schema::migrate(&conn).expect("migrated");
+    schema::migrate(&conn).expect("a second time changes nothing");
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("version");
+    assert_eq!(usize::try_from(version).expect("small"), schema::newest_version());
+}

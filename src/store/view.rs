@@ -1,0 +1,306 @@
+//! What people and programs see of the store: status, tokens, history, counts.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fleet::{self, Managed};
+use super::rows::{self, OaRow, StoredSet};
+use super::slots::Slots;
+use crate::clock::Time;
+use crate::id::{AppId, AttemptId, OaId};
+use crate::oauth::GrantedTokens;
+use crate::rotation::{Reason, Retrying, Standing, Uncertain, Verdict};
+use crate::secret::Secret;
+
+/// The state of an OA as the outside sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No tokens yet.
+    AwaitingGrant,
+    /// Healthy.
+    Scheduled,
+    /// Proven unspent, the next try is planned.
+    Retrying,
+    /// A request is under way.
+    Presenting,
+    /// A request may have spent the token.
+    Uncertain,
+    /// A person must grant again.
+    ReauthorizationRequired,
+    /// The app's credentials are refused.
+    Blocked,
+    /// In the store, not in the config.
+    Unmanaged,
+}
+
+impl State {
+    /// The stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::AwaitingGrant => "awaiting_grant",
+            State::Scheduled => "scheduled",
+            State::Retrying => "retrying",
+            State::Presenting => "presenting",
+            State::Uncertain => "uncertain",
+            State::ReauthorizationRequired => "reauthorization_required",
+            State::Blocked => "blocked",
+            State::Unmanaged => "unmanaged",
+        }
+    }
+}
+
+/// One OA's status: the fields of the outward contract, in its order.
+#[derive(Clone, Debug, Serialize)]
+pub struct OaStatus {
+    /// The OA.
+    pub oa_id: OaId,
+    /// Its app in the config, else the one that its set was granted to.
+    pub app_id: Option<AppId>,
+    /// Its name in the config.
+    pub name: Option<String>,
+    /// Its state.
+    pub state: State,
+    /// Why, in a stable word.
+    pub reason: Option<String>,
+    /// Counts token sets; the first imported is 1.
+    pub generation: u64,
+    /// When its access token ends.
+    pub access_token_expires_at: Option<Time>,
+    /// When its refresh token ends.
+    pub refresh_token_expires_at: Option<Time>,
+    /// When something will be done about it next.
+    pub next_refresh_at: Option<Time>,
+    /// When a refresh last succeeded.
+    pub last_refresh_at: Option<Time>,
+    /// Can its access token be used now?
+    pub access_token_valid: bool,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// What went wrong last; never a secret.
+    pub last_error: Option<String>,
+}
+
+/// An access token that can be used now.
+#[derive(Clone, Debug)]
+pub struct ValidToken {
+    /// The token.
+    pub access_token: Secret,
+    /// When it ends.
+    pub expires_at: Time,
+    /// The generation of its set.
+    pub generation: u64,
+}
+
+/// What the store says to somebody who wants an OA's token.
+#[derive(Clone, Debug)]
+pub enum TokenAnswer {
+    /// The store does not know this OA.
+    NoSuchOa,
+    /// It has no access token that can be used now.
+    NoneValid(State),
+    /// Here it is.
+    Valid(ValidToken),
+}
+
+/// One attempt of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryEntry {
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// The generation of the set whose refresh token it presented.
+    pub generation: u64,
+    /// `presenting`, `uncertain` or `closed`.
+    pub phase: String,
+    /// What came of it: `granted`, `not_presented`, `throttled`, `unknown`, `unspent`, `spent`, `dead`, …
+    pub class: Option<String>,
+    /// The same in words.
+    pub detail: Option<String>,
+    /// When it began.
+    pub started_at: Time,
+    /// When its refresh token was released; null if it never was.
+    pub presented_at: Option<Time>,
+    /// When its verdict was stored.
+    pub concluded_at: Option<Time>,
+    /// The HTTP status of the answer.
+    pub status: Option<u16>,
+    /// Zalo's error code.
+    pub error: Option<i64>,
+    /// What proves that the token was unspent.
+    pub proof: Option<String>,
+    /// A raw answer is kept for an operator.
+    pub answer_kept: bool,
+}
+
+/// A set in a spill slot: it reached the program and is not in the store yet.
+fn set_in_slot(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<StoredSet>> {
+    let Some(slots) = slots else { return Ok(None) };
+    let open = conn
+        .prepare_cached("SELECT attempt_id FROM attempt WHERE oa_id = ?1 AND phase = 'presenting'")?
+        .query_row([row.oa_id.as_str()], |row| row.get::<_, [u8; 16]>(0))
+        .optional()?;
+    let Some(slot) = open.and_then(|id| slots.filled_by(AttemptId::from_bytes(id))) else { return Ok(None) };
+    let Verdict::Granted(tokens) = slot.verdict() else { return Ok(None) };
+    let GrantedTokens { access_token, refresh_token, access_token_life, .. } = tokens;
+    Ok(row.set.as_ref().map(|old| StoredSet {
+        app_id: old.app_id.clone(),
+        access_token_expires_at: access_token.as_ref().map(|_| slot.obtained.time.plus(access_token_life)),
+        access_token,
+        refresh_token,
+        obtained: slot.obtained.clone(),
+        refresh_token_expires_at: old.refresh_token_expires_at,
+    }))
+}
+
+/// The status of all OAs of the store and of the config, by id.
+pub(super) fn statuses(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    managed: &BTreeMap<OaId, Managed>,
+    now: Time,
+) -> rusqlite::Result<Vec<OaStatus>> {
+    let presenting = presenting(conn)?;
+    let mut blocked = BTreeMap::new();
+    let mut rows: BTreeMap<OaId, OaRow> =
+        rows::load_all(conn)?.into_iter().map(|row| (row.oa_id.clone(), row)).collect();
+    for oa_id in managed.keys() {
+        rows.entry(oa_id.clone()).or_insert_with(|| OaRow::new(oa_id.clone()));
+    }
+    let mut statuses = Vec::with_capacity(rows.len());
+    for (oa_id, mut row) in rows {
+        row.app_id = managed.get(&oa_id).map(|managed| managed.app_id.clone());
+        row.name = managed.get(&oa_id).map_or(row.name, |managed| managed.name.clone());
+        let is_blocked = match &row.app_id {
+            None => false,
+            Some(app_id) => match blocked.get(app_id) {
+                Some(known) => *known,
+                None => {
+                    let is_blocked = fleet::is_blocked(conn, app_id)?;
+                    blocked.insert(app_id.clone(), is_blocked);
+                    is_blocked
+                }
+            },
+        };
+        let is_presenting = presenting.contains(&oa_id);
+        let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
+        statuses.push(status_of(row, in_slot, is_presenting, is_blocked, now));
+    }
+    Ok(statuses)
+}
+
+fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
+    conn.prepare_cached("SELECT oa_id FROM attempt WHERE phase = 'presenting'")?
+        .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
+        .collect()
+}
+
+fn status_of(
+    row: OaRow,
+    in_slot: Option<StoredSet>,
+    is_presenting: bool,
+    is_blocked: bool,
+    now: Time,
+) -> OaStatus {
+    let (state, reason) = seen_state(&row, is_presenting, is_blocked);
+    let next_refresh_at = match (&row.standing, state) {
+        (_, State::AwaitingGrant | State::Unmanaged) => None,
+        (Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }), _) => Some(*at),
+        (Standing::Uncertain(Uncertain { probe_at, .. }), _) => *probe_at,
+        (Standing::AwaitingGrant | Standing::ReauthorizationRequired(_), _) => None,
+    };
+    let generation = row.generation + u64::from(in_slot.is_some());
+    let set_app = row.set.as_ref().map(|set| set.app_id.clone());
+    let set = in_slot.or(row.set);
+    let access_token_expires_at = set.as_ref().and_then(|set| set.access_token_expires_at);
+    OaStatus {
+        oa_id: row.oa_id,
+        app_id: row.app_id.or(set_app),
+        name: row.name,
+        state,
+        reason: reason.map(|reason| reason.to_string()),
+        generation,
+        access_token_expires_at,
+        refresh_token_expires_at: set.as_ref().map(|set| set.refresh_token_expires_at),
+        next_refresh_at,
+        last_refresh_at: row.last_refresh_at,
+        access_token_valid: access_token_expires_at.is_some_and(|end| end > now),
+        consecutive_failures: row.failures,
+        last_error: row.last_error,
+    }
+}
+
+fn seen_state(row: &OaRow, is_presenting: bool, is_blocked: bool) -> (State, Option<Reason>) {
+    let Some(app_id) = &row.app_id else { return (State::Unmanaged, None) };
+    if is_presenting {
+        return (State::Presenting, None);
+    }
+    if row.set.as_ref().is_some_and(|set| set.app_id != *app_id) {
+        return (State::AwaitingGrant, Some(Reason::AppChanged));
+    }
+    match &row.standing {
+        Standing::AwaitingGrant => (State::AwaitingGrant, None),
+        Standing::Scheduled { .. } | Standing::Retrying(_) if is_blocked => {
+            (State::Blocked, Some(Reason::AppRefused))
+        }
+        Standing::Scheduled { .. } => (State::Scheduled, None),
+        Standing::Retrying(_) => (State::Retrying, None),
+        Standing::Uncertain(Uncertain { probe_at, .. }) => {
+            (State::Uncertain, probe_at.is_none().then_some(Reason::Unprovable))
+        }
+        Standing::ReauthorizationRequired(reason) => (State::ReauthorizationRequired, Some(*reason)),
+    }
+}
+
+/// The OA's access token, if it can be used now: in every state.
+pub(super) fn token(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    managed: &BTreeMap<OaId, Managed>,
+    oa_id: &OaId,
+    now: Time,
+) -> rusqlite::Result<TokenAnswer> {
+    let Some(mut row) = rows::load(conn, oa_id)? else {
+        let is_known = managed.contains_key(oa_id);
+        return Ok(if is_known { TokenAnswer::NoneValid(State::AwaitingGrant) } else { TokenAnswer::NoSuchOa });
+    };
+    row.app_id = managed.get(oa_id).map(|managed| managed.app_id.clone());
+    let in_slot = set_in_slot(conn, slots, &row)?;
+    let generation = row.generation + u64::from(in_slot.is_some());
+    let set = in_slot.as_ref().or(row.set.as_ref());
+    let valid = set.and_then(|set| {
+        let expires_at = set.access_token_expires_at.filter(|end| *end > now)?;
+        Some(ValidToken { access_token: set.access_token.clone()?, expires_at, generation })
+    });
+    Ok(match valid {
+        Some(valid) => TokenAnswer::Valid(valid),
+        None => TokenAnswer::NoneValid(seen_state(&row, presenting(conn)?.contains(oa_id), false).0),
+    })
+}
+
+/// The OA's attempts, newest first.
+pub(super) fn history(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Vec<HistoryEntry>> {
+    let time = |millis: Option<i64>| millis.map(Time::from_millis);
+    conn.prepare_cached(
+        "SELECT attempt_id, generation, phase, class, detail, started_at, presented_at, concluded_at, status, code, \
+         (SELECT kind FROM proof WHERE proof.attempt_id = attempt.attempt_id), answer IS NOT NULL \
+         FROM attempt WHERE oa_id = ?1 ORDER BY seq DESC",
+    )?
+    .query_map(params![oa_id.as_str()], |row| {
+        Ok(HistoryEntry {
+            attempt_id: AttemptId::from_bytes(row.get(0)?),
+            generation: row.get(1)?,
+            phase: row.get(2)?,
+            class: row.get(3)?,
+            detail: row.get(4)?,
+            started_at: Time::from_millis(row.get(5)?),
+            presented_at: time(row.get(6)?),
+            concluded_at: time(row.get(7)?),
+            status: row.get(8)?,
+            error: row.get(9)?,
+            proof: row.get(10)?,
+            answer_kept: row.get(11)?,
+        })
+    })?
+    .collect()
+}

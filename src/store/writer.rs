@@ -1,0 +1,247 @@
+//! The one thread that works on the database: it commits together what waits together.
+//!
+//! Durability costs one sync a transaction, however many OAs are in it. Each write runs in a savepoint of its own,
+//! so that one bad row does not fail its neighbours, and is answered only after the COMMIT. A COMMIT that fails
+//! proves nothing about the disk: everything in it is answered as failed, and whoever needs it durable repeats it
+//! on this same connection. Reads are answered in their turn, outside of any transaction.
+
+use rusqlite::{Connection, ErrorCode};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How many writes are committed together at most.
+const LARGEST_BATCH: usize = 256;
+
+/// Why the store did not do what it was asked to, by what the caller must do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk does not take it now, or nobody knows whether it did: hold on and repeat.
+    #[error("{0}")]
+    Unavailable(String),
+    /// This row cannot be worked with; repeating will not help.
+    #[error("{0}")]
+    Broken(String),
+    /// The thread that works on the store is gone: end the process.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The last transaction was committed.
+    Well,
+    /// The last transaction failed.
+    Failed(String),
+}
+
+pub(super) trait Job: Send {
+    fn is_write(&self) -> bool;
+    fn run(&mut self, conn: &Connection) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Call<T, V> {
+    verb: V,
+    is_write: bool,
+    result: Option<T>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, V> Job for Call<T, V>
+where
+    T: Send,
+    V: FnMut(&Connection) -> rusqlite::Result<T> + Send,
+{
+    fn is_write(&self) -> bool {
+        self.is_write
+    }
+
+    fn run(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.result = Some((self.verb)(conn)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Call { result, reply, .. } = *self;
+        let answer = committed.and_then(|()| result.ok_or(StoreError::Closed));
+        // A caller that went away does not need to know; what it asked for is done all the same.
+        drop(reply.send(answer));
+    }
+}
+
+/// The other end of the thread.
+#[derive(Clone)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    health: watch::Receiver<Health>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends, and closes the database, when the last `Writer` is dropped.
+    pub(super) fn start(conn: Connection) -> std::io::Result<(Writer, JoinHandle<()>)> {
+        let (jobs, mut inbox) = mpsc::channel::<Box<dyn Job>>(1_024);
+        let (health, seen_health) = watch::channel(Health::Well);
+        let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+            while let Some(first) = inbox.blocking_recv() {
+                let mut waiting = vec![first];
+                while waiting.len() < LARGEST_BATCH
+                    && let Ok(job) = inbox.try_recv()
+                {
+                    waiting.push(job);
+                }
+                work(&conn, waiting, &health);
+            }
+        })?;
+        Ok((Writer { jobs, health: seen_health }, thread))
+    }
+
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Resolves when the thread is gone.
+    pub(super) async fn closed(&self) {
+        self.jobs.closed().await;
+    }
+
+    pub(super) async fn call<T: Send + 'static>(
+        &self,
+        is_write: bool,
+        verb: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Box::new(Call { verb, is_write, result: None, reply });
+        self.jobs.send(call).await.map_err(|_| StoreError::Closed)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// Does what waits: the reads one by one, the writes in one transaction.
+fn work(conn: &Connection, waiting: Vec<Box<dyn Job>>, health: &watch::Sender<Health>) {
+    let (writes, reads): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|job| job.is_write());
+    for mut read in reads {
+        let outcome = read.run(conn).map_err(|error| classify(&error));
+        read.answer(outcome);
+    }
+    if writes.is_empty() {
+        return;
+    }
+    let (done, outcome) = commit_together(conn, writes);
+    let news = match &outcome {
+        Ok(()) => Health::Well,
+        Err(error) => Health::Failed(error.to_string()),
+    };
+    health.send_if_modified(|health| {
+        let is_news = *health != news;
+        *health = news;
+        is_news
+    });
+    for (job, own_outcome) in done {
+        job.answer(outcome.clone().and(own_outcome));
+    }
+}
+
+type Done = Vec<(Box<dyn Job>, Result<(), StoreError>)>;
+
+/// One transaction for all. The second value is the fate of the transaction, beside each job's own.
+fn commit_together(conn: &Connection, writes: Vec<Box<dyn Job>>) -> (Done, Result<(), StoreError>) {
+    let mut done: Done = writes.into_iter().map(|job| (job, Ok(()))).collect();
+    let outcome = conn
+        .execute_batch("BEGIN IMMEDIATE")
+        .and_then(|()| {
+            for (job, own_outcome) in &mut done {
+                *own_outcome = in_savepoint(conn, job.as_mut())?;
+            }
+            conn.execute_batch("COMMIT")
+        })
+        .map_err(|error| StoreError::Unavailable(error.to_string()));
+    if !conn.is_autocommit() {
+        // What could not be committed is undone, so that the next transaction starts from what is known.
+        if let Err(error) = conn.execute_batch("ROLLBACK") {
+            return (done, Err(StoreError::Unavailable(error.to_string())));
+        }
+    }
+    (done, outcome)
+}
+
+/// Runs one write. `Err` is the disk's failure and ends the transaction; the inner error is the job's own.
+fn in_savepoint(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<Result<(), StoreError>> {
+    conn.execute_batch("SAVEPOINT job")?;
+    match job.run(conn) {
+        Ok(()) => conn.execute_batch("RELEASE job").map(Ok),
+        Err(error) => match classify(&error) {
+            StoreError::Unavailable(_) => Err(error),
+            own @ (StoreError::Broken(_) | StoreError::Closed) => {
+                conn.execute_batch("ROLLBACK TO job; RELEASE job").map(|()| Err(own))
+            }
+        },
+    }
+}
+
+/// Is it the row, or is it the disk?
+pub(super) fn classify(error: &rusqlite::Error) -> StoreError {
+    let text = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) | None => {
+            StoreError::Broken(text)
+        }
+        Some(_) => StoreError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> Connection {
+        let conn = Connection::open_in_memory().expect("in memory");
+        conn.execute_batch("CREATE TABLE t (x INTEGER UNIQUE) STRICT").expect("table");
+        conn
+    }
+
+    async fn insert(writer: &Writer, x: i64) -> Result<usize, StoreError> {
+        writer.call(true, move |conn| conn.execute("INSERT INTO t VALUES (?1)", [x])).await
+    }
+
+    async fn count(writer: &Writer) -> i64 {
+        writer
+            .call(false, |conn| conn.query_row("SELECT count(*) FROM t", [], |row| row.get(0)))
+            .await
+            .expect("counted")
+    }
+
+    #[tokio::test]
+    async fn one_bad_row_does_not_fail_its_neighbours() {
+        let (writer, _thread) = Writer::start(database()).expect("started");
+        let (a, b, c) = tokio::join!(insert(&writer, 1), insert(&writer, 1), insert(&writer, 2));
+        assert!(a.is_ok() && c.is_ok());
+        assert!(matches!(b, Err(StoreError::Broken(_))));
+        assert_eq!(count(&writer).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_fails_all_and_leaves_nothing_and_the_next_one_works() {
+        let conn = database();
+        conn.execute_batch("PRAGMA max_page_count = 3").expect("limited");
+        let (writer, _thread) = Writer::start(conn).expect("started");
+        let mut health = writer.health();
+        let too_much = writer.call(true, |conn| {
+            conn.execute("INSERT INTO t VALUES (7)", [])?;
+            conn.execute_batch("CREATE TABLE big (b) ; INSERT INTO big VALUES (zeroblob(100000))")
+        });
+        assert!(matches!(too_much.await, Err(StoreError::Unavailable(_))));
+        assert!(matches!(*health.borrow_and_update(), Health::Failed(_)));
+        assert_eq!(count(&writer).await, 0);
+        insert(&writer, 8).await.expect("the next transaction is committed");
+        assert_eq!(*health.borrow_and_update(), Health::Well);
+    }
+
+    #[tokio::test]
+    async fn the_thread_ends_with_the_last_writer() {
+        let (writer, thread) = Writer::start(database()).expect("started");
+        insert(&writer, 1).await.expect("inserted");
+        drop(writer);
+        thread.join().expect("ended without panic");
+    }
+}
