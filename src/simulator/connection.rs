@@ -19,7 +19,7 @@ const HEADERS_LIMIT: usize = 100;
 const BEFORE_RESET: Duration = Duration::from_millis(20);
 
 /// The client has gone, or the connection broke: nothing more will come.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
 
 /// Why there is no head.

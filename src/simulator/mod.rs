@@ -39,6 +39,9 @@ mod token_endpoint;
 mod token_request;
 mod variant;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::{Answer, Body, Ending, Fault, Length, Rule, Spend, Times};
 pub use judgement::{LostAnswer, Settlement};
 pub use ledger::{Entry, Kind, Ledger, ProbeVerdict, Said, Subject};
@@ -195,7 +198,7 @@ impl Simulator {
         if let Some(door) = door {
             door.abort();
             // Aborted is how it should end; it is awaited for the listener to be gone.
-            if door.await.is_ok() {}
+            door.await.unwrap_or_default();
         }
     }
 

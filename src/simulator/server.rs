@@ -92,7 +92,7 @@ async fn converse(shared: &Arc<Shared>, stream: TcpStream, door: Door) {
         match serve_one(shared, &mut connection, door, &mut before).await {
             Next::KeepOpen => {}
             Next::Close => return,
-            Next::Reset => return connection.reset(before.requests > 0).await,
+            Next::Reset => return connection.reset(before.anything).await,
         }
     }
 }
@@ -119,6 +119,8 @@ async fn fail_at_accept(shared: &Shared, connection: Connection, fault: &Fault) 
 /// What a connection has carried so far.
 #[derive(Default)]
 struct Before {
+    anything: bool,
+    /// Of requests to Zalo, not to the simulator itself.
     requests: u32,
     tokens_were_asked_for: bool,
 }
@@ -132,7 +134,7 @@ async fn serve_one(
     let head = match connection.read_head().await {
         Ok(head) => head,
         Err(NoHead::Gone { bytes }) => {
-            if before.requests == 0 && (bytes > 0 || door == Door::Tokens) {
+            if !before.anything && (bytes > 0 || door == Door::Tokens) {
                 let locked = &mut shared.lock();
                 token_endpoint::record_incomplete(locked, connection, &Subject::default(), None, false, None);
             }
@@ -143,8 +145,8 @@ async fn serve_one(
             return close_with(connection, &Reply::text(400, why)).await;
         }
     };
+    before.anything = true;
     if head.path.starts_with(control::PREFIX) {
-        before.requests += 1;
         return control::serve(shared, connection, &head).await;
     }
     let asks_for_tokens = head.path == TOKEN_PATH && head.method == "POST";
@@ -182,6 +184,7 @@ async fn redirected(shared: &Shared, connection: &mut Connection, head: &Head) -
 }
 
 /// Sends the answer and ends the connection, whether or not the client still wanted it.
-async fn close_with(connection: &mut Connection, reply: &Reply) -> Next {
-    connection.write(&reply.bytes).await.map_or(Next::Close, |()| Next::Close)
+pub(super) async fn close_with(connection: &mut Connection, reply: &Reply) -> Next {
+    connection.write(&reply.bytes).await.unwrap_or_default();
+    Next::Close
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::answer;
 use super::connection::{Connection, Head, Next, Reply};
 use super::fault::{Answer, Fault, Phase, Spend};
 use super::ledger::{Kind, Subject};
 use super::model::{Outcome, Presented, Request};
 use super::shared::{Locked, Shared};
-use super::token_request;
+use super::{answer, server, token_request};
 use crate::secret::Secret;
 
 /// A whole request that was presented, on its way to an answer.
@@ -42,7 +41,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: &mut Connection, hea
         Ok(length) => length,
         Err(why) => {
             shared.lock().violation(connection.number, &Subject::default(), why);
-            return answer_and_close(connection, &Reply::text(400, why)).await;
+            return server::close_with(connection, &Reply::text(400, why)).await;
         }
     };
     let all_but_one = length.saturating_sub(1);
@@ -68,14 +67,6 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: &mut Connection, hea
         return Next::Close;
     }
     present(shared, connection, head, length).await
-}
-
-async fn answer_and_close(connection: &mut Connection, reply: &Reply) -> Next {
-    // Whether the client still wants this answer changes nothing: the connection ends here.
-    if connection.write(&reply.bytes).await.is_err() {
-        return Next::Close;
-    }
-    Next::Close
 }
 
 /// Writes down that a request ended before it was whole.
