@@ -7,3 +7,4 @@ pub mod rotation;
 pub mod secret;
 pub mod simulator;
 pub mod store;
+pub mod zalo;

@@ -34,4 +34,4 @@ pub use reminder::{Reminder, reminder};
 pub use settling::{Evidence, Premise, Settling, Step, Testimony, weigh};
 pub use standing::{Reason, Retrying, Standing, Uncertain};
 pub use timing::{Timing, Unprovable};
-pub use verdict::{AnswerBytes, Ending, Exchange, Verdict, judge};
+pub use verdict::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};

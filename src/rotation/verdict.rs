@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::oauth::{Answer, ErrorCode, GrantedTokens, Meaning, Unreadable, read_token_answer};
 
+/// The longest body that is read of an answer: 64 KiB. A spill slot has room for it.
+pub const LONGEST_BODY: usize = 64 * 1024;
+
 /// How reading an answer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {

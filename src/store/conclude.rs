@@ -14,7 +14,8 @@ use crate::clock::Time;
 use crate::id::{AppId, AttemptId};
 use crate::oauth::{GrantedTokens, Oddity};
 use crate::rotation::{
-    self, AppNews, AttemptEnd, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain, Verdict, refresh_at,
+    self, AppNews, AttemptEnd, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain, Verdict,
+    refresh_at,
 };
 use crate::secret::Secret;
 
@@ -168,7 +169,6 @@ fn unjournalled(claim: &Claim) -> AttemptRow {
         generation: claim.generation,
         digest: claim.refresh_token.digest(),
         phase: Phase::Presenting,
-        presented_at: None,
         code: None,
     }
 }
@@ -228,8 +228,9 @@ fn adopt(
     let lifetimes = set.lifetimes();
     row.adopt(set);
     row.last_refresh_at = Some(now);
-    let standing = standing
-        .unwrap_or_else(|| Standing::Scheduled { refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now) });
+    let standing = standing.unwrap_or_else(|| Standing::Scheduled {
+        refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now),
+    });
     let (refresh_at, reason) = match &standing {
         Standing::Scheduled { refresh_at } => (Some(*refresh_at), None),
         Standing::Retrying(Retrying { retry_at }) => (Some(*retry_at), None),
@@ -254,7 +255,10 @@ pub(super) fn stored_set(
         app_id,
         access_token: tokens.access_token.clone(),
         refresh_token,
-        access_token_expires_at: tokens.access_token.as_ref().map(|_| obtained.time.plus(tokens.access_token_life)),
+        access_token_expires_at: tokens
+            .access_token
+            .as_ref()
+            .map(|_| obtained.time.plus(tokens.access_token_life)),
         refresh_token_expires_at: obtained.time.plus(refresh_life),
         obtained,
     }

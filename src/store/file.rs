@@ -50,9 +50,9 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
         Ok(found) if !found.is_dir() => {
             Err(OpenError::Unusable(format!("{shown} is not a directory; correct [store] path")))
         }
-        Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => Err(OpenError::NotPermitted(
-            format!("others may write into {shown}; run: chmod go-w {shown}"),
-        )),
+        Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => {
+            Err(OpenError::NotPermitted(format!("others may write into {shown}; run: chmod go-w {shown}")))
+        }
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::DirBuilder::new()
             .recursive(true)
@@ -136,8 +136,8 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
 
 /// Takes the lock that only one daemon has. It is held as long as the file is open.
 pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
-    let file =
-        File::open(path).map_err(|error| io_error(&format!("{} cannot be opened", path.display()), &error))?;
+    let file = File::open(path)
+        .map_err(|error| io_error(&format!("{} cannot be opened", path.display()), &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
@@ -187,7 +187,9 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenErr
     let conn = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
         .or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))
         .map_err(|error| sql_error(path, error))?;
-    configure(&conn).and_then(|()| conn.pragma_update(None, "query_only", true)).map_err(|e| sql_error(path, e))?;
+    configure(&conn)
+        .and_then(|()| conn.pragma_update(None, "query_only", true))
+        .map_err(|e| sql_error(path, e))?;
     let version = check_identity(&conn, path)?;
     Ok((version == schema::newest_version()).then_some(conn))
 }
@@ -277,7 +279,9 @@ fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
         Some(ErrorCode::PermissionDenied) => OpenError::NotPermitted(format!(
             "{shown} cannot be opened: permission denied; run as the user that owns the store"
         )),
-        _ if std::fs::File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) => {
+        _ if std::fs::File::open(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) =>
+        {
             OpenError::NotPermitted(format!(
                 "{shown} cannot be opened: permission denied; run as the user that owns the store"
             ))

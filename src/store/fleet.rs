@@ -55,7 +55,11 @@ const REFRESHABLE: &str = "oa.app_id = oa.set_app_id AND oa.state IN ('scheduled
 
 /// The OAs whose refresh is due, the most urgent first, at most `limit`. Those of a blocked app are left out but
 /// for one, when a trial is due. A plan that was made in the future is due too: the clock was set back.
-pub(super) fn due_refreshes(conn: &Connection, now: Time, limit: usize) -> rusqlite::Result<Vec<(OaId, AppId)>> {
+pub(super) fn due_refreshes(
+    conn: &Connection,
+    now: Time,
+    limit: usize,
+) -> rusqlite::Result<Vec<(OaId, AppId)>> {
     let read = |row: &rusqlite::Row<'_>| {
         Ok((OaId::from(row.get::<_, String>(0)?), AppId::from(row.get::<_, String>(1)?)))
     };

@@ -99,7 +99,8 @@ fn refusal(
     if found.oa_id != row.oa_id {
         return Ok(Some(Imported::OfAnotherOa(found.oa_id)));
     }
-    let is_current = row.set.as_ref().is_some_and(|set| set.refresh_digest() == digest && set.app_id == *app_id);
+    let is_current =
+        row.set.as_ref().is_some_and(|set| set.refresh_digest() == digest && set.app_id == *app_id);
     let is_latched = matches!(row.standing, Standing::ReauthorizationRequired(_));
     Ok(match found.used_at {
         _ if is_current && !is_latched => Some(Imported::Unchanged { generation: row.generation }),

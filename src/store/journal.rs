@@ -22,7 +22,6 @@ pub(super) struct AttemptRow {
     pub(super) generation: u64,
     pub(super) digest: Digest,
     pub(super) phase: Phase,
-    pub(super) presented_at: Option<Time>,
     pub(super) code: Option<ErrorCode>,
 }
 
@@ -45,7 +44,7 @@ pub(super) struct Outcome<'a> {
 
 pub(super) fn load(conn: &Connection, attempt: AttemptId) -> rusqlite::Result<Option<AttemptRow>> {
     conn.prepare_cached(
-        "SELECT oa_id, app_id, generation, token_digest, phase, presented_at, code FROM attempt \
+        "SELECT oa_id, app_id, generation, token_digest, phase, code FROM attempt \
          WHERE attempt_id = ?1",
     )?
     .query_row([attempt.as_bytes()], |row| {
@@ -59,8 +58,7 @@ pub(super) fn load(conn: &Connection, attempt: AttemptId) -> rusqlite::Result<Op
                 "uncertain" => Phase::Uncertain,
                 _ => Phase::Closed,
             },
-            presented_at: row.get::<_, Option<i64>>(5)?.map(Time::from_millis),
-            code: row.get::<_, Option<i64>>(6)?.map(ErrorCode),
+            code: row.get::<_, Option<i64>>(5)?.map(ErrorCode),
         })
     })
     .optional()
@@ -178,8 +176,10 @@ pub(super) fn provenance(conn: &Connection, digest: Digest) -> rusqlite::Result<
 
 /// Remembers that this refresh token is this OA's.
 pub(super) fn own(tx: &Connection, digest: Digest, oa_id: &OaId, now: Time) -> rusqlite::Result<()> {
-    tx.prepare_cached("INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![digest.as_bytes(), oa_id.as_str(), now.as_millis()])?;
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) VALUES (?1, ?2, ?3)",
+    )?
+    .execute(params![digest.as_bytes(), oa_id.as_str(), now.as_millis()])?;
     Ok(())
 }
 

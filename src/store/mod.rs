@@ -37,7 +37,7 @@ pub use present::{Claim, Journalled};
 pub use recovery::{Opened, Recovered};
 pub use rows::Obtained;
 pub use settle::{Doubt, Settled};
-pub use slots::{LONGEST_BODY, SpilledAnswer};
+pub use slots::SpilledAnswer;
 pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
 pub use writer::{Health, StoreError};
 

@@ -163,10 +163,8 @@ impl Opened {
 
     fn transact<T>(&self, verb: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let transact = || {
-            let tx = rusqlite::Transaction::new_unchecked(
-                &self.conn,
-                rusqlite::TransactionBehavior::Immediate,
-            )?;
+            let tx =
+                rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)?;
             let result = verb(&tx)?;
             tx.commit()?;
             Ok(result)

@@ -7,9 +7,7 @@ use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::rows::{self, OaRow, Obtained};
 use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
-use crate::rotation::{
-    self, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain,
-};
+use crate::rotation::{self, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain};
 use crate::secret::Secret;
 
 /// What is known when Zalo is to be asked about an uncertain attempt.
@@ -55,7 +53,8 @@ pub enum Settled {
 /// Reads what is known about the OA's uncertain attempt. `None`: there is none, or an operator is to decide it.
 pub(super) fn doubt(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<Doubt>> {
     let Some(row) = rows::load(conn, oa_id)? else { return Ok(None) };
-    let (Standing::Uncertain(Uncertain { attempt, probe_at: Some(_) }), Some(set)) = (&row.standing, row.set) else {
+    let (Standing::Uncertain(Uncertain { attempt, probe_at: Some(_) }), Some(set)) = (&row.standing, row.set)
+    else {
         return Ok(None);
     };
     let Some(journalled) = journal::load(conn, *attempt)? else { return Ok(None) };
@@ -81,7 +80,8 @@ pub(super) fn prove_unspent(
     roll: Roll,
 ) -> rusqlite::Result<Settled> {
     let Some((journalled, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
-    let outcome = Outcome { class: "unspent", detail: "the refresh token is proven unspent", ..Outcome::default() };
+    let outcome =
+        Outcome { class: "unspent", detail: "the refresh token is proven unspent", ..Outcome::default() };
     journal::note(tx, attempt, Phase::Closed, &outcome, now)?;
     journal::prove(tx, attempt, proof, now)?;
     row.slow_tries = if journalled.code.is_some() { row.slow_tries + 1 } else { 0 };
@@ -101,7 +101,13 @@ pub(super) fn prove_unspent(
 pub(super) fn prove_spent(tx: &Connection, attempt: AttemptId, now: Time) -> rusqlite::Result<Settled> {
     let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
     let detail = "the refresh token was spent, and the answer is lost";
-    journal::note(tx, attempt, Phase::Closed, &Outcome { class: "spent", detail, ..Outcome::default() }, now)?;
+    journal::note(
+        tx,
+        attempt,
+        Phase::Closed,
+        &Outcome { class: "spent", detail, ..Outcome::default() },
+        now,
+    )?;
     row.last_error = Some(detail.to_owned());
     row.stand(rotation::give_up(), now);
     rows::save(tx, &row)?;
@@ -119,7 +125,8 @@ pub(super) fn hold(
     roll: Roll,
 ) -> rusqlite::Result<Settled> {
     let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
-    let may_present = present_once && !journal::has_proof(tx, &row.oa_id, row.generation, Proof::Policy, false)?;
+    let may_present =
+        present_once && !journal::has_proof(tx, &row.oa_id, row.generation, Proof::Policy, false)?;
     if may_present {
         return prove_unspent(tx, attempt, Proof::Policy, timing, now, roll);
     }

@@ -23,10 +23,7 @@ use std::time::Duration;
 use super::rows::Obtained;
 use crate::clock::{Time, Uptime};
 use crate::id::AttemptId;
-use crate::rotation::{AnswerBytes, Ending, Exchange, Verdict, judge};
-
-/// The longest body that is read of an answer, and so the longest that a slot must hold: 64 KiB.
-pub const LONGEST_BODY: usize = 64 * 1024;
+use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
 
 const MAGIC: &[u8; 8] = b"ZTSLOT01";
 const BOOT_SIZE: usize = 40;

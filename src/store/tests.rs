@@ -104,15 +104,8 @@ impl Bench {
     }
 
     fn prove(&self, attempt: AttemptId) -> Settled {
-        settle::prove_unspent(
-            &self.conn,
-            attempt,
-            Proof::OldTokenAccepted,
-            &self.timing,
-            self.now,
-            Roll(0.5),
-        )
-        .expect("proven")
+        settle::prove_unspent(&self.conn, attempt, Proof::OldTokenAccepted, &self.timing, self.now, Roll(0.5))
+            .expect("proven")
     }
 
     fn state(&self) -> (State, Option<String>) {

@@ -205,7 +205,9 @@ fn status_of(
     let (state, reason) = seen_state(&row, is_presenting, is_blocked);
     let next_refresh_at = match (&row.standing, state) {
         (_, State::AwaitingGrant | State::Unmanaged) => None,
-        (Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }), _) => Some(*at),
+        (Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }), _) => {
+            Some(*at)
+        }
         (Standing::Uncertain(Uncertain { probe_at, .. }), _) => *probe_at,
         (Standing::AwaitingGrant | Standing::ReauthorizationRequired(_), _) => None,
     };
@@ -262,7 +264,11 @@ pub(super) fn token(
 ) -> rusqlite::Result<TokenAnswer> {
     let Some(mut row) = rows::load(conn, oa_id)? else {
         let is_known = managed.contains_key(oa_id);
-        return Ok(if is_known { TokenAnswer::NoneValid(State::AwaitingGrant) } else { TokenAnswer::NoSuchOa });
+        return Ok(if is_known {
+            TokenAnswer::NoneValid(State::AwaitingGrant)
+        } else {
+            TokenAnswer::NoSuchOa
+        });
     };
     row.app_id = managed.get(oa_id).map(|managed| managed.app_id.clone());
     let in_slot = set_in_slot(conn, slots, &row)?;
