@@ -71,10 +71,10 @@ mod tests {
     use crate::simulator::Answer;
 
     fn status(fault: Option<Fault>) -> Option<u16> {
-        match fault {
-            Some(Fault::AfterRequest { answer: Answer::Custom { status, .. }, .. }) => Some(status),
-            _ => None,
-        }
+        let Some(Fault::AfterRequest { answer: Answer::Custom { status, .. }, .. }) = fault else {
+            return None;
+        };
+        Some(status)
     }
 
     #[test]
