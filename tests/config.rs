@@ -296,6 +296,7 @@ fn durations_are_understood_and_kept_within_their_bounds() {
             "`retry_first` (11m) is longer than `retry_max` (10m)",
         ),
         ("[refresh]\nretry_max = \"1s\"\n", "2:13", "`retry_first` (5s) is longer than `retry_max` (1s)"),
+        ("[refresh]\nretry_max = \"x\"\nretry_first = \"20m\"\n", "2:13", "is no duration"),
         ("[refresh]\nretry_max = \"1s\"\nretry_first = \"2s\"\n", "3:15", "longer than `retry_max` (1s)"),
         ("[refresh_token]\nlifetime = \"0s\"\n", "2:12", "1s to 3650d is accepted"),
         ("[refresh_token]\nremind = [\"1d\", \"24h\"]\n", "2:17", "`remind` has 1d twice"),

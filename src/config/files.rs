@@ -183,3 +183,25 @@ fn cannot(error: &io::Error, right: &str) -> Wrong {
     };
     Wrong { what, right: right.to_owned(), not_permitted: error.kind() == io::ErrorKind::PermissionDenied }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denied_file_is_told_apart_from_a_missing_one() {
+        assert!(cannot(&io::Error::from(io::ErrorKind::PermissionDenied), "x").not_permitted);
+        assert!(!cannot(&io::Error::from(io::ErrorKind::NotFound), "x").not_permitted);
+    }
+
+    #[test]
+    fn relative_paths_start_where_the_config_is() {
+        let env = Environment::default();
+        let around = |file| Around::new(Path::new(file), Secrets::Read, &env);
+        assert_eq!(around("/etc/z/c.toml").path("a/b").expect("a path"), Path::new("/etc/z/a/b"));
+        assert_eq!(around("/etc/z/c.toml").path("/a").expect("a path"), Path::new("/a"));
+        let here = std::env::current_dir().expect("a directory");
+        assert_eq!(around("c.toml").path("a").expect("a path"), here.join("a"));
+        assert_eq!(around("x/c.toml").path("a").expect("a path"), here.join("x/a"));
+    }
+}

@@ -195,3 +195,32 @@ impl<'t> Report<'t> {
         Problem { line: format!("{file}:{line}:{column}: {what}; {right}"), not_permitted }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(wrongs: &[bool]) -> Problems {
+        let mut report = Report::new(Path::new("c.toml"), "a\nb\n");
+        for (at, not_permitted) in wrongs.iter().enumerate() {
+            let wrong = Wrong { not_permitted: *not_permitted, ..Wrong::new("is wrong", "do right") };
+            report.add_value(at, "key", wrong);
+        }
+        report.conclude(Some(())).expect_err("wrong")
+    }
+
+    #[test]
+    fn it_is_a_matter_of_permission_only_if_nothing_else_is_wrong() {
+        assert!(problems(&[true, true]).is_not_permitted());
+        assert!(!problems(&[true, false]).is_not_permitted());
+        let wrong = Wrong { not_permitted: true, ..Wrong::new("permission denied", "ask root") };
+        let unreadable = Problems::unreadable(Path::new("c.toml"), &wrong);
+        assert!(unreadable.is_not_permitted());
+        assert_eq!(unreadable.to_string(), "c.toml: cannot be read: permission denied; ask root");
+    }
+
+    #[test]
+    fn a_problem_at_the_very_end_has_a_place_too() {
+        assert_eq!(problems(&[false; 5]).iter().last(), Some("c.toml:3:1: `key` is wrong; do right"));
+    }
+}

@@ -34,10 +34,10 @@ impl<'t, 'i> Section<'t, 'i> {
         let absent = Section { entry, at: 0, table: None };
         let Some(value) = document.get(entry.section) else { return absent };
         let Some(table) = value.get_ref().as_table() else {
-            let right = match (value.get_ref().is_str(), schema::advice_for_secret(entry.section)) {
-                (true, Some(advice)) => advice.to_owned(),
-                (true | false, _) => format!("write {} once, with its keys below", entry.header()),
-            };
+            // `refresh_token = "…"` is a secret rather than a section gone wrong.
+            let advice = schema::advice_for_secret(entry.section).filter(|_| value.get_ref().is_str());
+            let right = advice
+                .map_or_else(|| format!("write {} once, with its keys below", entry.header()), str::to_owned);
             report.add(value.span().start, format!("`{}` is no section", entry.section), right);
             return absent;
         };

@@ -66,6 +66,21 @@ pub(super) fn config(
     })
 }
 
+/// The duration under this key, or its default; None when what is written there is wrong.
+fn duration_if_right(
+    section: &Section<'_, '_>,
+    key: &str,
+    default: Duration,
+    bounds: Bounds,
+    report: &mut Report<'_>,
+) -> Option<Duration> {
+    let example = format!("\"{}\"", said(default));
+    match section.position(key) {
+        Some(_) => section.read(key, &example, report, |text| values::duration(text, bounds)),
+        None => Some(default),
+    }
+}
+
 /// The duration under this key, or its default.
 fn duration(
     section: &Section<'_, '_>,
@@ -74,8 +89,7 @@ fn duration(
     bounds: Bounds,
     report: &mut Report<'_>,
 ) -> Duration {
-    let example = format!("\"{}\"", said(default));
-    section.read(key, &example, report, |text| values::duration(text, bounds)).unwrap_or(default)
+    duration_if_right(section, key, default, bounds, report).unwrap_or(default)
 }
 
 fn store_path(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) -> PathBuf {
@@ -104,11 +118,12 @@ fn timing(refresh: &Section<'_, '_>, refresh_token: &Section<'_, '_>, report: &m
     let default = Timing::default();
     let choices = [("hold", Unprovable::Hold), ("present", Unprovable::Present)];
     let unprovable = refresh.read("unprovable", "\"hold\"", report, |text| values::word(text, &choices));
-    let timing = Timing {
+    let (retry_first, retry_max) = retry(refresh, &default, report);
+    Timing {
         before_expiry: duration(refresh, "before_expiry", default.before_expiry, BEFORE_EXPIRY, report),
         jitter: duration(refresh, "jitter", default.jitter, JITTER, report),
-        retry_first: duration(refresh, "retry_first", default.retry_first, PAUSE, report),
-        retry_max: duration(refresh, "retry_max", default.retry_max, PAUSE, report),
+        retry_first,
+        retry_max,
         settle: duration(refresh, "settle", default.settle, PAUSE, report),
         unprovable: unprovable.unwrap_or(default.unprovable),
         refresh_token_lifetime: duration(
@@ -118,18 +133,20 @@ fn timing(refresh: &Section<'_, '_>, refresh_token: &Section<'_, '_>, report: &m
             LIFETIME,
             report,
         ),
-    };
-    if timing.retry_first > timing.retry_max {
-        let key = if refresh.position("retry_first").is_some() { "retry_first" } else { "retry_max" };
-        let what = format!(
-            "`retry_first` ({}) is longer than `retry_max` ({})",
-            said(timing.retry_first),
-            said(timing.retry_max)
-        );
-        let right = "the first wait is at most the longest one";
-        report.add(refresh.position(key).unwrap_or(refresh.at), what, right);
     }
-    timing
+}
+
+/// The first and the longest wait before a retry.
+fn retry(refresh: &Section<'_, '_>, default: &Timing, report: &mut Report<'_>) -> (Duration, Duration) {
+    let first = duration_if_right(refresh, "retry_first", default.retry_first, PAUSE, report);
+    let max = duration_if_right(refresh, "retry_max", default.retry_max, PAUSE, report);
+    // A default in the place of a wrong value would make a second problem of it.
+    if let Some((first, max)) = first.zip(max).filter(|(first, max)| first > max) {
+        let at = refresh.position("retry_first").or(refresh.position("retry_max")).unwrap_or(refresh.at);
+        let what = format!("`retry_first` ({}) is longer than `retry_max` ({})", said(first), said(max));
+        report.add(at, what, "the first wait is at most the longest one");
+    }
+    (first.unwrap_or(default.retry_first), max.unwrap_or(default.retry_max))
 }
 
 fn http(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) -> Http {
