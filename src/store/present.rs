@@ -21,6 +21,8 @@ pub struct Claim {
     pub refresh_token: Secret,
     /// The access token that this refresh supersedes.
     pub access_token: Option<Secret>,
+    /// When that access token ends.
+    pub access_token_expires_at: Option<Time>,
 }
 
 /// Why an attempt's row is written, or not.
@@ -54,6 +56,7 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<
         generation,
         refresh_token,
         access_token: set.access_token,
+        access_token_expires_at: set.access_token_expires_at,
     }))
 }
 

@@ -1,0 +1,224 @@
+//! One attempt: claim, present, conclude, tell.
+//!
+//! Nothing between the gate and the verdict can be cancelled. The exchange runs in a task of its own, so that a
+//! panic in it ends as a verdict too, and the conclusion is repeated until the store has it: until then the answer
+//! is in a spill slot, or, when even that fails, in this task, which a stop waits for.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::claims::Hold;
+use super::{Keeper, events, premise};
+use crate::id::{AppId, AttemptId, OaId};
+use crate::oauth::refresh_form;
+use crate::rotation::{AnswerBytes, Exchange, Verdict, judge};
+use crate::store::{
+    AppChange, Attempted, Claim, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer, StoreError,
+};
+use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
+
+/// The waits between repeats of a conclusion that the store does not take: from, to.
+const REPEAT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
+/// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
+pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) -> bool {
+    let Some(hold) = keeper.claims.take(&oa_id, &app_id) else { return false };
+    let Some(slot) = keeper.store.take_slot() else { return false };
+    let claim = match keeper.store.claim(oa_id.clone()).await {
+        Ok(Some(claim)) => claim,
+        Ok(None) => return false,
+        Err(StoreError::Broken(what)) => {
+            events::oa_unreadable(&oa_id, &what);
+            return false;
+        }
+        Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
+    };
+    Attempt { keeper, claim, id: AttemptId::random(), begun: Instant::now(), _hold: hold }.run(slot).await;
+    true
+}
+
+struct Attempt {
+    keeper: Arc<Keeper>,
+    claim: Claim,
+    id: AttemptId,
+    begun: Instant,
+    _hold: Hold,
+}
+
+impl Attempt {
+    async fn run(self, slot: Slot) {
+        let started = self.keeper.clock.read();
+        events::refresh_started(&self.claim.oa_id, self.id, self.claim.generation);
+        let presented = self.present(started.time).await;
+        if presented.journal_failure == Some(JournalFailure::Stale)
+            || presented.was_stopped && !presented.may_be_journalled
+        {
+            return;
+        }
+        let verdict = judge(&presented.exchange);
+        if presented.is_certificate_fault {
+            events::certificate_refused(&self.claim.app_id, &verdict.detail());
+        }
+        let obtained = Obtained::at(presented.opened_at.as_ref().unwrap_or(&started));
+        let answer = match presented.exchange {
+            Exchange::Answered(answer) => Some(answer),
+            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => None,
+        };
+        let attempted = Attempted {
+            attempt: self.id,
+            claim: Some(self.claim.clone()),
+            started_at: started.time,
+            obtained: obtained.clone(),
+            verdict,
+            status: answer.as_ref().map(|answer| answer.status),
+            answer: answer.as_ref().map(|answer| answer.body.clone()),
+        };
+        let spilled = answer.map(|answer| Arc::new(self.spilled(obtained, answer)));
+        let attempted = Arc::new(attempted);
+        if let Some(concluded) = self.conclude(&attempted, spilled, slot).await {
+            self.tell(&attempted, &concluded);
+        }
+    }
+
+    fn spilled(&self, obtained: Obtained, answer: AnswerBytes) -> SpilledAnswer {
+        SpilledAnswer { attempt: self.id, obtained, answer }
+    }
+
+    /// Sends the request through the gate, in a task of its own.
+    async fn present(&self, started_at: crate::clock::Time) -> Presented {
+        let keeper = Arc::clone(&self.keeper);
+        let (claim, id) = (self.claim.clone(), self.id);
+        let gate = Arc::new(Gate::default());
+        let own_gate = Arc::clone(&gate);
+        let exchange = tokio::spawn(async move {
+            let Some(endpoint) = keeper.settings.apps.get(&claim.app_id) else {
+                own_gate.bar();
+                return failed("the config does not have this app".to_owned(), false);
+            };
+            let presentation = Presentation {
+                token_url: endpoint.token_url.clone(),
+                secret_key: endpoint.secret_key.clone(),
+                form: refresh_form(&claim.app_id, &claim.refresh_token),
+                caps: keeper.settings.caps,
+            };
+            let journal = journal(&keeper, claim, id, started_at);
+            keeper.door.present(presentation, own_gate, journal, &keeper.stop).await
+        });
+        match exchange.await {
+            Ok(presented) => presented,
+            // It panicked. What the gate says is still true.
+            Err(_) if gate.bar() => failed("the attempt's own task panicked".to_owned(), true),
+            Err(_) => Presented {
+                exchange: Exchange::NoAnswer { detail: "the attempt's own task panicked".to_owned() },
+                ..failed(String::new(), true)
+            },
+        }
+    }
+
+    /// Stores the verdict, however long that takes. `None`: the program is stopping and the answer, if there is
+    /// one, is safe in its slot; the next start takes it in.
+    async fn conclude(
+        &self,
+        attempted: &Arc<Attempted>,
+        spilled: Option<Arc<SpilledAnswer>>,
+        mut slot: Slot,
+    ) -> Option<Concluded> {
+        let keeper = &self.keeper;
+        let roll = keeper.roll();
+        let mut wait = REPEAT.0;
+        // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
+        let mut is_safe = spilled.is_none();
+        loop {
+            let timing = Arc::clone(&keeper.settings.timing);
+            let concluded = keeper.store.conclude(Arc::clone(attempted), timing, keeper.now(), roll).await;
+            let failure = match concluded {
+                Ok(concluded) => {
+                    self.free(slot).await;
+                    return Some(concluded);
+                }
+                Err(failure) => failure,
+            };
+            if let Some(spilled) = spilled.as_ref().filter(|_| !is_safe) {
+                is_safe = slot.fill(Arc::clone(spilled)).await.is_ok();
+            }
+            if failure == StoreError::Closed && is_safe {
+                return None;
+            }
+            if let StoreError::Broken(what) = &failure {
+                events::oa_unreadable(&self.claim.oa_id, what);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => wait = (wait * 2).min(REPEAT.1),
+                () = keeper.stop.cancelled(), if is_safe => return None,
+            }
+        }
+    }
+
+    /// Empties the slot once its answer is in the store. One that cannot be emptied stays out of use; the next
+    /// start finds its attempt concluded and empties it then.
+    async fn free(&self, mut slot: Slot) {
+        if let Err(error) = slot.clear().await {
+            tracing::debug!(%error, "a spill slot cannot be emptied");
+        }
+    }
+
+    fn tell(&self, attempted: &Attempted, concluded: &Concluded) {
+        let (oa_id, id, detail) = (&self.claim.oa_id, self.id, attempted.verdict.detail());
+        match &concluded.effect {
+            Effect::Adopted { generation, expires_at, refresh_at, reason, oddities } => {
+                events::refresh_succeeded(oa_id, id, *generation, *expires_at, self.begun.elapsed());
+                oddities.iter().for_each(|oddity| events::answer_odd(oa_id, id, *oddity));
+                if let Some(refresh_at) = refresh_at {
+                    events::refresh_planned(oa_id, *refresh_at);
+                }
+                if let Some(reason) = reason {
+                    events::reauthorization_required(oa_id, *reason);
+                }
+                if matches!(&attempted.verdict, Verdict::Granted(tokens) if tokens.access_token.is_some()) {
+                    premise::measure(&self.keeper, &self.claim);
+                }
+            }
+            Effect::Retry { retry_at } => {
+                events::refresh_failed(oa_id, id, attempted.verdict.class(), &detail, *retry_at);
+            }
+            Effect::Uncertain { probe_at } => {
+                events::refresh_uncertain(oa_id, id, &detail, *probe_at);
+                self.keeper.begin_doubt(oa_id, id);
+            }
+            Effect::Reauthorize { reason } => events::reauthorization_required(oa_id, *reason),
+            Effect::KeptAside => events::refresh_superseded(oa_id, id),
+            Effect::AlreadyConcluded => {}
+        }
+        match concluded.app {
+            AppChange::None => {}
+            AppChange::Blocked => events::app_refused(&self.claim.app_id, &detail),
+            AppChange::Released => events::app_released(&self.claim.app_id),
+        }
+    }
+}
+
+/// Makes the attempt durable.
+async fn journal(
+    keeper: &Keeper,
+    claim: Claim,
+    id: AttemptId,
+    started_at: crate::clock::Time,
+) -> Result<(), JournalFailure> {
+    match keeper.store.present(claim, id, started_at, keeper.now()).await {
+        Ok(Journalled::Written) => Ok(()),
+        Ok(Journalled::Stale) => Err(JournalFailure::Stale),
+        Err(error) => Err(JournalFailure::Unavailable(error.to_string())),
+    }
+}
+
+fn failed(detail: String, may_be_journalled: bool) -> Presented {
+    Presented {
+        exchange: Exchange::NotPresented { detail, retry_after: None },
+        opened_at: None,
+        journal_failure: None,
+        may_be_journalled,
+        was_stopped: false,
+        is_certificate_fault: false,
+    }
+}

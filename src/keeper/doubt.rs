@@ -1,0 +1,188 @@
+//! Asking Zalo about an uncertain attempt, with the old access token.
+//!
+//! When to ask is counted on the clock that nobody sets, and begun anew after a restart; how often Zalo said what
+//! is kept in memory only, for the same reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Keeper, events, lock};
+use crate::clock::{Time, Uptime};
+use crate::id::{AppId, AttemptId, OaId};
+use crate::rotation::{Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, weigh};
+use crate::store::{Doubt, Settled, StoreError};
+
+/// The questions under way.
+#[derive(Default)]
+pub(super) struct Doubts(BTreeMap<OaId, Asking>);
+
+#[derive(Clone, Copy)]
+struct Asking {
+    attempt: Option<AttemptId>,
+    ask_at: Uptime,
+    settling: Settling,
+}
+
+impl Doubts {
+    /// Of the OAs that are uncertain now, those that are to be asked about. Notes those that it sees for the first
+    /// time, and forgets those that are uncertain no more.
+    fn due(&mut self, uncertain: &[OaId], settle: Duration, now: Uptime) -> Vec<OaId> {
+        let known: BTreeSet<&OaId> = uncertain.iter().collect();
+        self.0.retain(|oa_id, _| known.contains(oa_id));
+        uncertain
+            .iter()
+            .filter(|oa_id| {
+                let first_seen =
+                    Asking { attempt: None, ask_at: now.plus(settle), settling: Settling::default() };
+                self.0.entry((*oa_id).clone()).or_insert(first_seen).ask_at <= now
+            })
+            .cloned()
+            .collect()
+    }
+
+    /// When the next question is due.
+    pub(super) fn next(&self) -> Option<Uptime> {
+        self.0.values().map(|asking| asking.ask_at).min()
+    }
+}
+
+impl Keeper {
+    /// An attempt has just become uncertain: the first question is due after `settle`.
+    pub(super) fn begin_doubt(&self, oa_id: &OaId, attempt: AttemptId) {
+        self.ask_later(oa_id, attempt, self.settings.timing.settle, Settling::default());
+    }
+
+    fn ask_later(&self, oa_id: &OaId, attempt: AttemptId, after: Duration, settling: Settling) {
+        let ask_at = self.clock.read().uptime.plus(after);
+        let asking = Asking { attempt: Some(attempt), ask_at, settling };
+        lock(&self.doubts).0.insert(oa_id.clone(), asking);
+    }
+
+    /// The uncertain OAs about which Zalo is to be asked now.
+    pub(super) async fn due_doubts(&self) -> Result<Vec<OaId>, StoreError> {
+        let uncertain = self.store.uncertain().await?;
+        let now = self.clock.read().uptime;
+        Ok(lock(&self.doubts).due(&uncertain, self.settings.timing.settle, now))
+    }
+}
+
+/// Asks about one OA, if its attempt is still uncertain. Returns whether anything was asked.
+pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
+    let Some(_hold) = keeper.claims.take(&oa_id, &AppId::from("")) else { return false };
+    let doubt = match keeper.store.doubt(oa_id.clone()).await {
+        Ok(Some(doubt)) => doubt,
+        Ok(None) => return false,
+        Err(error) => {
+            tracing::debug!(%oa_id, %error, "an uncertain attempt cannot be read");
+            return false;
+        }
+    };
+    let settle = keeper.settings.timing.settle;
+    let asking = lock(&keeper.doubts).0.get(&oa_id).copied();
+    let settling = match asking {
+        Some(Asking { attempt: Some(attempt), settling, .. }) if attempt == doubt.attempt => settling,
+        // Seen for the first time in this run, and `settle` has passed since.
+        Some(Asking { attempt: None, settling, .. }) => settling,
+        // The questions were about another attempt: begin anew.
+        Some(_) | None => {
+            keeper.ask_later(&oa_id, doubt.attempt, settle, Settling::default());
+            return false;
+        }
+    };
+    let asked = tokio::select! {
+        testimony = keeper.ask(&doubt) => testimony,
+        () = keeper.stop.cancelled() => return false,
+    };
+    let (step, detail) = match asked {
+        Some(testimony) => {
+            let detail = words(&testimony);
+            (weigh(&keeper.evidence(&doubt, testimony, settling), &keeper.settings.timing), detail)
+        }
+        None => (Step::Unprovable, "there is no access token to ask with".to_owned()),
+    };
+    keeper.settle(&doubt, step, &detail).await;
+    true
+}
+
+fn words(testimony: &Testimony) -> String {
+    match testimony {
+        Testimony::Accepted => "the old access token is accepted".to_owned(),
+        Testimony::Refused(code) => format!("the old access token is refused (error {code})"),
+        Testimony::Unclear(what) => what.clone(),
+    }
+}
+
+/// When the old access token can be counted on to live: a little less than until its end, because the clocks of
+/// two machines differ.
+fn remaining(doubt: &Doubt, now: Time) -> Duration {
+    let Some(end) = doubt.access_token_expires_at else { return Duration::ZERO };
+    let margin = (end.since(doubt.obtained.time) / 20).min(Duration::from_secs(30));
+    end.minus(margin).since(now)
+}
+
+impl Keeper {
+    /// `None`: there is no token to ask with.
+    async fn ask(&self, doubt: &Doubt) -> Option<Testimony> {
+        let access_token = doubt.access_token.as_ref()?;
+        Some(match self.settings.apps.get(&doubt.app_id) {
+            Some(endpoint) => self.door.probe(&endpoint.api_url, access_token, &doubt.oa_id).await,
+            None => Testimony::Unclear("the config does not have this app".to_owned()),
+        })
+    }
+
+    fn evidence(&self, doubt: &Doubt, testimony: Testimony, settling: Settling) -> Evidence {
+        let now = self.clock.read();
+        Evidence {
+            testimony,
+            settling,
+            premise: doubt.premise,
+            was_believed_before: doubt.was_believed_before,
+            remaining: remaining(doubt, now.time),
+            clocks_agree: doubt.obtained.agrees_with(&now),
+        }
+    }
+
+    async fn settle(&self, doubt: &Doubt, step: Step, detail: &str) {
+        let Doubt { attempt, oa_id, .. } = doubt;
+        let timing = || Arc::clone(&self.settings.timing);
+        let (verdict, settled) = match step {
+            Step::AskAgain { after, settling } => {
+                self.ask_later(oa_id, *attempt, after, settling);
+                return events::refresh_probed(oa_id, *attempt, "inconclusive", detail);
+            }
+            Step::Unspent => {
+                let proof = Proof::OldTokenAccepted;
+                let proven =
+                    self.store.prove_unspent(*attempt, proof, timing(), self.now(), self.roll()).await;
+                ("unspent", proven)
+            }
+            Step::Spent => ("spent", self.store.prove_spent(*attempt, self.now()).await),
+            Step::Unprovable => {
+                let present_once = self.settings.timing.unprovable == Unprovable::Present;
+                let held = self.store.hold(*attempt, present_once, timing(), self.now(), self.roll()).await;
+                ("inconclusive", held)
+            }
+        };
+        match settled {
+            Ok(settled) => {
+                events::refresh_probed(oa_id, *attempt, verdict, detail);
+                tell(doubt, settled);
+            }
+            // The store does not take it now: ask again, what was learnt stays true.
+            Err(error) => {
+                tracing::debug!(%oa_id, %error, "a verdict about an uncertain attempt cannot be stored");
+                self.ask_later(oa_id, *attempt, self.settings.timing.settle, Settling::default());
+            }
+        }
+    }
+}
+
+fn tell(doubt: &Doubt, settled: Settled) {
+    match settled {
+        Settled::Gone => {}
+        Settled::Retry { retry_at } => events::refresh_planned(&doubt.oa_id, retry_at),
+        Settled::Reauthorize { reason } => events::reauthorization_required(&doubt.oa_id, reason),
+        Settled::Held => events::decision_needed(&doubt.oa_id, doubt.attempt, Reason::Unprovable),
+    }
+}

@@ -1,0 +1,226 @@
+//! Everything the log says, in one place: one function an event.
+//!
+//! INFO is a change, WARN a margin that shrinks, ERROR something that will not mend without a person. Names and
+//! fields are part of the outward contract; the README's table is held to this file by a test.
+
+use std::time::Duration;
+use tracing::{error, info, warn};
+
+use crate::clock::{Time, spoken};
+use crate::id::{AppId, AttemptId, OaId};
+use crate::oauth::Oddity;
+use crate::rotation::{Reason, Reminder};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+pub(super) fn daemon_started(oas: usize) {
+    info!(event = "daemon.started", version = VERSION, oas, "zalo-tokend starts");
+}
+
+pub(super) fn daemon_ready(oas: usize) {
+    info!(event = "daemon.ready", version = VERSION, oas, "the store is open and every OA is taken care of");
+}
+
+pub(super) fn daemon_stopping(oas: usize) {
+    info!(event = "daemon.stopping", version = VERSION, oas, "no new attempt; those under way are finished");
+}
+
+pub(super) fn daemon_stopped(oas: usize) {
+    info!(event = "daemon.stopped", version = VERSION, oas, "everything is stored");
+}
+
+pub(super) fn reload_unavailable() {
+    warn!(
+        event = "config.reload_ignored",
+        "this version does not reload its config; restart it to apply a change"
+    );
+}
+
+pub(super) fn oa_imported(oa_id: &OaId, generation: u64) {
+    info!(event = "oa.imported", %oa_id, generation, "a token set was imported");
+}
+
+pub(super) fn awaiting_grant(oa_id: &OaId) {
+    warn!(
+        event = "oa.awaiting_grant", %oa_id,
+        "no tokens yet; bring Zalo's answer in with: zalo-tokend import {oa_id} < answer.json"
+    );
+}
+
+pub(super) fn refresh_planned(oa_id: &OaId, refresh_at: Time) {
+    info!(event = "refresh.planned", %oa_id, %refresh_at, "the next refresh is planned");
+}
+
+pub(super) fn refresh_started(oa_id: &OaId, attempt_id: AttemptId, generation: u64) {
+    info!(event = "refresh.started", %oa_id, %attempt_id, generation, "a refresh begins");
+}
+
+pub(super) fn refresh_succeeded(
+    oa_id: &OaId,
+    attempt_id: AttemptId,
+    generation: u64,
+    expires_at: Option<Time>,
+    duration: Duration,
+) {
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let expires_at = expires_at.map(|at| at.to_string());
+    info!(
+        event = "refresh.succeeded", %oa_id, %attempt_id, generation, expires_at, duration_ms,
+        "the new token set is stored"
+    );
+}
+
+pub(super) fn answer_odd(oa_id: &OaId, attempt_id: AttemptId, oddity: Oddity) {
+    warn!(event = "refresh.answer_odd", %oa_id, %attempt_id, detail = %oddity, "an odd answer was understood");
+}
+
+pub(super) fn refresh_failed(oa_id: &OaId, attempt_id: AttemptId, class: &str, detail: &str, retry_at: Time) {
+    warn!(
+        event = "refresh.failed", %oa_id, %attempt_id, class, detail, %retry_at,
+        "a refresh failed; its refresh token is proven unspent and will be presented again"
+    );
+}
+
+pub(super) fn refresh_uncertain(oa_id: &OaId, attempt_id: AttemptId, detail: &str, probe_at: Time) {
+    warn!(
+        event = "refresh.uncertain", %oa_id, %attempt_id, detail, %probe_at,
+        "nobody knows whether the refresh token was spent; Zalo will be asked with the old access token"
+    );
+}
+
+pub(super) fn refresh_superseded(oa_id: &OaId, attempt_id: AttemptId) {
+    warn!(
+        event = "refresh.superseded", %oa_id, %attempt_id,
+        "an answer came after another set was imported; it is kept aside with its attempt"
+    );
+}
+
+pub(super) fn refresh_probed(oa_id: &OaId, attempt_id: AttemptId, verdict: &str, detail: &str) {
+    info!(
+        event = "refresh.probed", %oa_id, %attempt_id, verdict, detail,
+        "Zalo was asked about the old access token"
+    );
+}
+
+pub(super) fn reauthorization_required(oa_id: &OaId, reason: Reason) {
+    error!(
+        event = "oa.reauthorization_required", %oa_id, %reason,
+        "a person has to grant consent again, then: zalo-tokend import {oa_id} < answer.json"
+    );
+}
+
+pub(super) fn decision_needed(oa_id: &OaId, attempt_id: AttemptId, reason: Reason) {
+    error!(
+        event = "oa.decision_needed", %oa_id, %attempt_id, %reason,
+        "no proof can settle this attempt any more; import a fresh set for this OA"
+    );
+}
+
+pub(super) fn oa_unreadable(oa_id: &OaId, detail: &str) {
+    error!(event = "oa.unreadable", %oa_id, detail, "the OA's row in the store cannot be worked with");
+}
+
+pub(super) fn app_refused(app_id: &AppId, detail: &str) {
+    error!(
+        event = "app.refused", %app_id, detail,
+        "Zalo refuses the app's id or secret; all its OAs wait. Correct them and restart; one OA tries once an hour"
+    );
+}
+
+pub(super) fn app_released(app_id: &AppId) {
+    info!(event = "app.released", %app_id, "the app's credentials are accepted; all its OAs go on");
+}
+
+pub(super) fn old_token_outlives(app_id: &AppId) {
+    warn!(
+        event = "app.old_token_outlives", %app_id,
+        "an access token was still accepted after its successor was made; an unknown outcome cannot be settled by \
+         asking for this app"
+    );
+}
+
+pub(super) fn certificate_refused(app_id: &AppId, detail: &str) {
+    error!(
+        event = "endpoint.certificate_refused", %app_id, detail,
+        "the certificate of the app's token endpoint is refused; check token_url, ca_file and the system's clock"
+    );
+}
+
+pub(super) fn refresh_token_expiring(oa_id: &OaId, reminder: &Reminder) {
+    let (remaining, step) = (spoken(reminder.remaining), spoken(reminder.step));
+    if reminder.is_last {
+        error!(
+            event = "refresh_token.expiring", %oa_id, remaining, step,
+            "the refresh token is about to end and nobody renews it; grant consent again"
+        );
+    } else {
+        warn!(
+            event = "refresh_token.expiring", %oa_id, remaining, step,
+            "the refresh token will end and nobody renews it; grant consent again"
+        );
+    }
+}
+
+pub(super) fn access_token_expired(oa_id: &OaId, since: Time) {
+    error!(
+        event = "access_token.expired", %oa_id, %since,
+        "the access token has ended without a successor; this OA cannot send"
+    );
+}
+
+pub(super) fn store_failed(detail: &str) {
+    error!(
+        event = "store.failed",
+        detail,
+        "the store does not take writes; no token is presented until it does. Free or repair the disk"
+    );
+}
+
+pub(super) fn store_recovered(detail: &str) {
+    info!(event = "store.recovered", detail, "the store takes writes again");
+}
+
+pub(super) fn slot_torn(detail: usize) {
+    warn!(event = "store.slot_torn", detail, "an answer was cut short by a crash and could not be read");
+}
+
+/// How many OAs are in each state.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) awaiting_grant: u64,
+    pub(super) scheduled: u64,
+    pub(super) retrying: u64,
+    pub(super) presenting: u64,
+    pub(super) uncertain: u64,
+    pub(super) reauthorization_required: u64,
+    pub(super) blocked: u64,
+    pub(super) unmanaged: u64,
+}
+
+pub(super) fn fleet_heartbeat(counts: &Counts, next_refresh_at: Option<Time>, lines_dropped: u64) {
+    let Counts {
+        awaiting_grant,
+        scheduled,
+        retrying,
+        presenting,
+        uncertain,
+        reauthorization_required,
+        blocked,
+        unmanaged,
+    } = counts;
+    let next_refresh_at = next_refresh_at.map(|at| at.to_string());
+    info!(
+        event = "fleet.heartbeat",
+        awaiting_grant,
+        scheduled,
+        retrying,
+        presenting,
+        uncertain,
+        reauthorization_required,
+        blocked,
+        unmanaged,
+        next_refresh_at,
+        lines_dropped,
+        "alive"
+    );
+}

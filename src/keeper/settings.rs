@@ -1,0 +1,58 @@
+//! What the daemon takes out of the config: values, shared and never changed.
+
+use reqwest::Url;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::id::{AppId, OaId};
+use crate::rotation::Timing;
+use crate::secret::Secret;
+use crate::store::Managed;
+use crate::zalo::Caps;
+
+/// What the daemon works by.
+pub(super) struct Settings {
+    pub(super) timing: Arc<Timing>,
+    pub(super) caps: Caps,
+    pub(super) apps: BTreeMap<AppId, Endpoint>,
+    pub(super) managed: BTreeMap<OaId, Managed>,
+    pub(super) remind: Vec<Duration>,
+    pub(super) keep_history: Duration,
+}
+
+/// An app's addresses and its secret.
+pub(super) struct Endpoint {
+    pub(super) token_url: Url,
+    pub(super) api_url: Url,
+    pub(super) secret_key: Secret,
+}
+
+impl Settings {
+    pub(super) fn of(config: &Config) -> Settings {
+        let apps = config.apps.values().filter_map(|app| {
+            let secret_key = app.secret_key.clone()?;
+            let endpoint =
+                Endpoint { token_url: app.token_url.clone(), api_url: app.api_url.clone(), secret_key };
+            Some((app.id.clone(), endpoint))
+        });
+        Settings {
+            timing: Arc::new(config.timing.clone()),
+            caps: Caps { answer: config.timeout },
+            apps: apps.collect(),
+            managed: managed(config),
+            remind: config.remind.clone(),
+            keep_history: config.schedule.keep_history,
+        }
+    }
+}
+
+/// The OAs of the config, as the store wants them.
+pub fn managed(config: &Config) -> BTreeMap<OaId, Managed> {
+    config
+        .oas
+        .values()
+        .map(|oa| (oa.id.clone(), Managed { app_id: oa.app.clone(), name: oa.name.clone() }))
+        .collect()
+}

@@ -1,0 +1,138 @@
+//! The sweep: asks the store what is due and starts it.
+//!
+//! It runs at start, on each kick of the cron expression, on a tick of the monotonic clock (cron stops while a
+//! clock that was set back catches up), when the next plan falls due, and at once when a slot, a lock or the store
+//! becomes free. A restart, a suspend or a clock step loses nothing, because nothing but the store knows a date.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use super::{Keeper, attempt, doubt, events, lock};
+use crate::store::{Health, StoreError};
+
+/// However little happens, a sweep comes this often.
+const TICK: Duration = Duration::from_secs(5);
+/// However little happens, imports are looked for this often.
+const LOOK_FOR_IMPORTS: Duration = Duration::from_secs(1);
+/// However soon the next plan is due, this long is slept.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
+/// How many questions about uncertain attempts are under way at once.
+const MOST_QUESTIONS: usize = 16;
+
+impl Keeper {
+    /// Sweeps until the daemon is to stop, or until the store is gone.
+    pub(super) async fn sweep_until_stopped(self: &Arc<Keeper>) {
+        let mut last_sweep: Option<Instant> = None;
+        loop {
+            let is_time = last_sweep.is_none_or(|last| last.elapsed() >= TICK);
+            let sleep = match self.sweep_or_look(is_time).await {
+                Ok((has_swept, sleep)) => {
+                    last_sweep = if has_swept { Some(Instant::now()) } else { last_sweep };
+                    sleep
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the sweep cannot read the store");
+                    LOOK_FOR_IMPORTS
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.store.closed() => return,
+                () = self.wake.notified() => last_sweep = None,
+                () = tokio::time::sleep(sleep) => {
+                    // It slept until a plan is due, or only until it is time to look for imports again.
+                    last_sweep = last_sweep.filter(|_| sleep >= LOOK_FOR_IMPORTS);
+                }
+            }
+        }
+    }
+
+    /// Sweeps if it is time to, or if something was imported. Says whether it did, and how long to sleep.
+    async fn sweep_or_look(self: &Arc<Keeper>, is_time: bool) -> Result<(bool, Duration), StoreError> {
+        let has_imports = self.announce_imports().await?;
+        let has_swept = is_time || has_imports;
+        if has_swept {
+            self.announce_expired().await?;
+            self.start_refreshes().await?;
+            self.start_questions().await?;
+        }
+        Ok((has_swept, self.until_next().await?.clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
+    }
+
+    fn is_store_well(&self) -> bool {
+        *self.store.health().borrow() == Health::Well
+    }
+
+    /// Starts as many refreshes as there are free slots, the most urgent first. While the store does not take
+    /// writes, nothing could be journalled, and so nothing is begun.
+    async fn start_refreshes(self: &Arc<Keeper>) -> Result<(), StoreError> {
+        let free = self.store.free_slots();
+        if free == 0 || !self.is_store_well() {
+            return Ok(());
+        }
+        let mut started = 0;
+        for (oa_id, app_id) in self.store.due_refreshes(self.now(), free + self.claims.count()).await? {
+            if started == free || self.is_stopping() {
+                break;
+            }
+            if self.claims.is_held(&oa_id) {
+                continue;
+            }
+            // Of a blocked app one OA tries, and no other beside it.
+            if self.store.is_blocked(app_id.clone()).await? && self.claims.is_app_held(&app_id) {
+                continue;
+            }
+            started += 1;
+            let keeper = Arc::clone(self);
+            self.tasks.spawn(async move {
+                if attempt::run(Arc::clone(&keeper), oa_id, app_id).await {
+                    keeper.wake.notify_one();
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn start_questions(self: &Arc<Keeper>) -> Result<(), StoreError> {
+        let due = self.due_doubts().await?;
+        for oa_id in due.into_iter().filter(|oa_id| !self.claims.is_held(oa_id)).take(MOST_QUESTIONS) {
+            let keeper = Arc::clone(self);
+            self.tasks.spawn(async move {
+                if doubt::run(Arc::clone(&keeper), oa_id).await {
+                    keeper.wake.notify_one();
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Announces what was imported by another process. Says whether there was anything.
+    async fn announce_imports(&self) -> Result<bool, StoreError> {
+        let imports = self.store.take_unsaid_imports().await?;
+        for (oa_id, generation, refresh_at) in &imports {
+            events::oa_imported(oa_id, *generation);
+            if let Some(refresh_at) = refresh_at {
+                events::refresh_planned(oa_id, *refresh_at);
+            }
+        }
+        Ok(!imports.is_empty())
+    }
+
+    async fn announce_expired(&self) -> Result<(), StoreError> {
+        for (oa_id, since) in self.store.take_expired(self.now()).await? {
+            events::access_token_expired(&oa_id, since);
+        }
+        Ok(())
+    }
+
+    /// How long until something falls due that is not due yet.
+    async fn until_next(&self) -> Result<Duration, StoreError> {
+        let now = self.clock.read();
+        let plan = self.store.next_due(now.time).await?.map(|at| at.since(now.time));
+        let question = lock(&self.doubts).next().map(|at| at.since(now.uptime));
+        // A question that is due and still waits is under way, or waits for a lock: its end wakes the sweep.
+        let question = question.filter(|wait| !wait.is_zero());
+        Ok(plan.into_iter().chain(question).min().unwrap_or(TICK))
+    }
+}
