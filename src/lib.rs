@@ -1,4 +1,5 @@
 //! zalo-tokend
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod id;

@@ -1,1 +1,7 @@
-fn main() {}
+//! zalo-tokend: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zalo_tokend::cli::main()
+}

@@ -57,7 +57,9 @@ impl Write for Counted {
 /// # Errors
 /// When `filter` is no filter, or a log was started before.
 pub fn start(filter: &str, as_json: bool) -> Result<Telemetry, String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // The scheduler tells at level info of every job that it makes.
+    let filter =
+        EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(|e| e.to_string())?;
     let failed = Arc::new(AtomicU64::new(0));
     let (lines, guard): (NonBlocking, _) = NonBlockingBuilder::default()
         .lossy(true)

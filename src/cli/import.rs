@@ -1,0 +1,198 @@
+//! `import`: a person brings a token set.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Failure, OaArgument, exit, owner, print, runtime};
+use crate::clock::{Clock, Reading, SystemClock, Time};
+use crate::config::{App, Config, Oa};
+use crate::id::OaId;
+use crate::oauth::{Answer, GrantedTokens, Oddity, ProbeAnswer, Unreadable, read_token_answer};
+use crate::rotation::LONGEST_BODY;
+use crate::store::{Direct, Import, Imported, Obtained};
+use crate::zalo::Door;
+
+/// Clocks of two machines differ; an answer from further ahead than this is not believed.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    oa: OaArgument,
+    /// Read the answer from this file instead of stdin
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// When the answer was given, if it is not fresh, as 2026-11-22T08:00:00+07:00
+    #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
+    obtained_at: Option<Time>,
+    /// Ask Zalo whose token it is, and refuse a mismatch
+    #[arg(long)]
+    verify: bool,
+}
+
+fn parse_time(text: &str) -> Result<Time, String> {
+    Time::parse(text)
+        .map_err(|_| "not a point in time with an offset, such as 2026-11-22T08:00:00+07:00".to_owned())
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let oa_id = arguments.oa.oa_id();
+    let (oa, app) = configured(config, &oa_id)?;
+    let tokens = read(arguments)?;
+    let clock = SystemClock::new();
+    let now = clock.read();
+    let obtained = obtained(arguments, &now)?;
+    if arguments.verify {
+        verify(config, app, &oa_id, &tokens)?;
+    }
+    owner::take_on_owner(&config.store_path)?;
+    let is_odd = tokens.oddities.contains(&Oddity::ExpiresIn);
+    let import = Import { oa_id, app_id: app.id.clone(), name: oa.name.clone(), tokens, obtained };
+    let imported = Direct::open_to_write(&config.store_path)?.import(&import, &config.timing, now.time)?;
+    if is_odd {
+        print("expires_in is not a whole number of seconds; 90000 is assumed\n")?;
+    }
+    report(&import.oa_id, imported)
+}
+
+fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Oa, &'c App), Failure> {
+    let file = config.file.display();
+    let oa = config.oas.get(oa_id).ok_or_else(|| {
+        Failure::new(
+            exit::FAILED,
+            format!("{file} has no OA {oa_id}; add an [[oa]] section with id = \"{oa_id}\" and its app, then import again"),
+        )
+    })?;
+    let app = config.apps.get(&oa.app).ok_or_else(|| {
+        Failure::new(exit::CONFIG, format!("{file} has no app {}; add an [[app]] section", oa.app))
+    })?;
+    Ok((oa, app))
+}
+
+/// Reads the answer and refuses what is not a whole token set.
+fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
+    let (source, body) = match &arguments.file {
+        Some(file) => {
+            let shown = file.display().to_string();
+            let opened = std::fs::File::open(file).map_err(|error| unreadable(&shown, &error))?;
+            (shown.clone(), read_capped(opened).map_err(|error| unreadable(&shown, &error))?)
+        }
+        None => {
+            let body = read_capped(std::io::stdin().lock()).map_err(|error| unreadable("stdin", &error))?;
+            ("stdin".to_owned(), body)
+        }
+    };
+    let refuse = |what: &str| {
+        let wanted = "give Zalo's token response as it came: a JSON object with access_token, refresh_token and expires_in";
+        Err(Failure::new(exit::FAILED, format!("{source}: {what}; {wanted}")))
+    };
+    if body.len() > LONGEST_BODY {
+        return refuse("longer than 64 KiB, which no token response is");
+    }
+    let tokens = match read_token_answer(&body) {
+        Answer::Granted(tokens) => tokens,
+        Answer::Error(code) => return refuse(&format!("this is Zalo's error {code}, not a token response")),
+        Answer::Unreadable(Unreadable::Empty) => return refuse("nothing came"),
+        Answer::Unreadable(Unreadable::NotWhole) => return refuse("not a whole JSON object"),
+        Answer::Unreadable(Unreadable::OddToken) => {
+            return refuse("a token holds blanks or other characters that no token has");
+        }
+        Answer::Unreadable(Unreadable::NothingInIt) => return refuse("no token is in it"),
+    };
+    if tokens.oddities.contains(&Oddity::CutOff) {
+        return refuse("not a whole JSON object");
+    }
+    match (&tokens.access_token, &tokens.refresh_token) {
+        (Some(_), Some(_)) => Ok(tokens),
+        (None, _) => refuse("access_token is missing"),
+        (_, None) => refuse("refresh_token is missing"),
+    }
+}
+
+fn unreadable(source: &str, error: &std::io::Error) -> Failure {
+    let exit_code = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => exit::NOT_PERMITTED,
+        _ => exit::FAILED,
+    };
+    Failure::new(exit_code, format!("{source} cannot be read: {error}; give a readable file or stdin"))
+}
+
+fn read_capped(source: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    source.take(LONGEST_BODY as u64 + 1).read_to_end(&mut body)?;
+    Ok(body)
+}
+
+fn obtained(arguments: &Arguments, now: &Reading) -> Result<Obtained, Failure> {
+    match arguments.obtained_at {
+        None => Ok(Obtained::at(now)),
+        Some(at) if at > now.time.plus(CLOCK_TOLERANCE) => Err(Failure::new(
+            exit::FAILED,
+            format!(
+                "--obtained-at {at} lies in the future (it is {}); give the time of the answer",
+                now.time
+            ),
+        )),
+        Some(at) => Ok(Obtained { time: at, uptime: None }),
+    }
+}
+
+/// Asks Zalo whose the access token is.
+fn verify(config: &Config, app: &App, oa_id: &OaId, tokens: &GrantedTokens) -> Result<(), Failure> {
+    let Some(access_token) = &tokens.access_token else { return Ok(()) };
+    let needs_tls = app.api_url.scheme() == "https";
+    let door = Door::new(
+        config.http.proxy.as_ref(),
+        config.http.ca_file.as_deref(),
+        needs_tls,
+        Arc::new(SystemClock::new()),
+    )
+    .map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;
+    let unclear = |what: String| {
+        Failure::new(
+            exit::NOT_NOW,
+            format!("Zalo could not be asked whose token this is: {what}; try again, or leave --verify away"),
+        )
+    };
+    match runtime()?.block_on(door.whose(&app.api_url, access_token)) {
+        Ok(ProbeAnswer::Accepted(owner)) if owner == *oa_id => Ok(()),
+        Ok(ProbeAnswer::Accepted(owner)) => Err(Failure::new(
+            exit::FAILED,
+            format!(
+                "this token belongs to OA {owner}, not to OA {oa_id}; nothing was changed. Import it for OA {owner}, or bring the right one"
+            ),
+        )),
+        Ok(ProbeAnswer::Refused(code)) => Err(Failure::new(
+            exit::FAILED,
+            format!("Zalo refuses this access token (error {code}); nothing was changed. Bring a fresh one"),
+        )),
+        Ok(ProbeAnswer::Error(code)) => Err(unclear(format!("it answered error {code}"))),
+        Ok(ProbeAnswer::Unreadable) => Err(unclear("it gave no answer to the question".to_owned())),
+        Err(what) => Err(unclear(what)),
+    }
+}
+
+fn report(oa_id: &OaId, imported: Imported) -> Result<(), Failure> {
+    match imported {
+        Imported::Adopted { generation, refresh_at } => print(&format!(
+            "OA {oa_id}: the set is the current one now (generation {generation}); next refresh at {refresh_at}\n"
+        )),
+        Imported::Unchanged { generation } => print(&format!(
+            "OA {oa_id}: this set is the current one already (generation {generation}); nothing changed\n"
+        )),
+        Imported::UsedBefore { at } => Err(Failure::new(
+            exit::FAILED,
+            format!(
+                "OA {oa_id}: the refresh token of this set was presented at {at} and can be spent; nothing was changed. Grant consent again and import the new answer"
+            ),
+        )),
+        Imported::OfAnotherOa(owner) => Err(Failure::new(
+            exit::FAILED,
+            format!(
+                "this set belongs to OA {owner}, where it was imported or refreshed; nothing was changed. Bring OA {oa_id}'s own answer"
+            ),
+        )),
+    }
+}

@@ -1,0 +1,182 @@
+//! The commands: one file each. They read arguments, call the rooms that know, print, and decide nothing.
+//!
+//! An error is one plain sentence on stderr that says what to do, and an exit code of `sysexits.h` where there is
+//! one. May import everything.
+
+mod check;
+mod demo;
+mod fleet;
+mod history;
+mod import;
+mod owner;
+mod run;
+mod simulate;
+mod status;
+mod table;
+mod token;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::config::{self, Config, Problems, Secrets};
+use crate::id::OaId;
+use crate::store::{OpenError, StoreError};
+
+/// Keeps the tokens of Zalo Official Accounts alive.
+///
+/// Refreshes each OA's access token shortly before it ends, never presents a refresh token twice without proof
+/// that it is unspent, and loses no answer.
+#[derive(Parser)]
+#[command(name = "zalo-tokend", version)]
+struct Arguments {
+    /// The config file [default: $ZALO_TOKEND_CONFIG, else /etc/zalo-tokend/config.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground; it logs to stderr
+    Run,
+    /// Check the config, report every problem at once, and show what would be managed; changes nothing
+    Check,
+    /// Take in a token response in Zalo's own JSON, from stdin or a file, as the OA's current token set
+    Import(import::Arguments),
+    /// Show how the OAs stand
+    Status(status::Arguments),
+    /// Print an access token that is valid now, and nothing else
+    Token(token::Arguments),
+    /// Show the journal of refresh attempts, newest first
+    History(history::Arguments),
+    /// Run the Zalo simulator alone: single-use refresh tokens, a ledger, faults on request
+    Simulate(simulate::Arguments),
+    /// Run simulator and daemon together for a while, faults included, and print the simulator's ledger
+    Demo(demo::Arguments),
+}
+
+/// An argument that names an OA.
+#[derive(clap::Args)]
+struct OaArgument {
+    /// The OA's id
+    #[arg(value_name = "OA_ID")]
+    oa_id: String,
+}
+
+impl OaArgument {
+    fn oa_id(&self) -> OaId {
+        OaId::from(self.oa_id.as_str())
+    }
+}
+
+/// Why a command failed: one sentence, and an exit code.
+#[derive(Debug)]
+struct Failure {
+    exit_code: u8,
+    sentence: String,
+}
+
+/// Exit codes of the outward contract.
+mod exit {
+    pub(super) const FAILED: u8 = 1;
+    pub(super) const NOT_NOW: u8 = 75;
+    pub(super) const NOT_PERMITTED: u8 = 77;
+    pub(super) const CONFIG: u8 = 78;
+}
+
+impl Failure {
+    fn new(exit_code: u8, sentence: impl Into<String>) -> Failure {
+        Failure { exit_code, sentence: sentence.into() }
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Failure {
+        let exit_code = if problems.is_not_permitted() { exit::NOT_PERMITTED } else { exit::CONFIG };
+        Failure::new(exit_code, problems.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        let exit_code = match &error {
+            OpenError::Busy { .. } => exit::NOT_NOW,
+            OpenError::NotPermitted(_) => exit::NOT_PERMITTED,
+            OpenError::Unusable(_) => exit::CONFIG,
+            OpenError::Unavailable(_) => exit::FAILED,
+        };
+        Failure::new(exit_code, error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::new(exit::FAILED, format!("the store cannot be worked with: {error}; nothing was changed"))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Failure {
+        Failure::new(exit::FAILED, error.to_string())
+    }
+}
+
+/// Reads the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let Arguments { config, command } = Arguments::parse();
+    let file = config
+        .or_else(|| std::env::var_os("ZALO_TOKEND_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from("/etc/zalo-tokend/config.toml"));
+    let load = |secrets| -> Result<Config, Failure> { Ok(config::load(&file, secrets)?) };
+    let done = match command {
+        Command::Run => load(Secrets::Read).and_then(run::run),
+        Command::Check => load(Secrets::Read).and_then(|config| check::run(&config)),
+        Command::Import(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| import::run(&config, &arguments))
+        }
+        Command::Status(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| status::run(&config, &arguments))
+        }
+        Command::Token(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| token::run(&config, &arguments))
+        }
+        Command::History(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| history::run(&config, &arguments))
+        }
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit_code, sentence }) => {
+            complain(&sentence);
+            ExitCode::from(exit_code)
+        }
+    }
+}
+
+/// Says it on stderr. A stderr that is closed is no reason to panic: the exit code still tells.
+fn complain(sentence: &str) {
+    use std::io::Write;
+    if writeln!(std::io::stderr(), "{sentence}").is_err() {
+        tracing::debug!("stderr is closed");
+    }
+}
+
+/// Prints to stdout. A reader that went away, as `head` does, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(exit::FAILED, format!("stdout cannot be written: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A tokio runtime for commands that talk to the network.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

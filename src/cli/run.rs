@@ -1,0 +1,39 @@
+//! `run`: the daemon, in the foreground.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use super::{Failure, exit, owner, runtime};
+use crate::config::{Config, LogFormat};
+use crate::keeper::{self, RunError};
+use crate::telemetry;
+
+/// How long work that blocks, such as a name look-up that hangs, may hold up the end of the process.
+const LAST_PATIENCE: Duration = Duration::from_millis(500);
+
+pub(super) fn run(config: Config) -> Result<(), Failure> {
+    owner::take_on_owner(&config.store_path)?;
+    let format = config.log.format.unwrap_or(if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    });
+    let telemetry = telemetry::start(&config.log.level, format == LogFormat::Json)
+        .map_err(|what| Failure::new(exit::FAILED, format!("the log cannot be started: {what}")))?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(keeper::run(config, telemetry.lines_dropped()));
+    runtime.shutdown_timeout(LAST_PATIENCE);
+    drop(telemetry);
+    outcome.map_err(Failure::from)
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        let exit_code = match error {
+            RunError::Store(error) => return Failure::from(error),
+            RunError::Unusable(_) | RunError::Client(_) | RunError::Schedule(_) => exit::CONFIG,
+            RunError::System(_) | RunError::Ended(_) | RunError::Internal(_) => exit::FAILED,
+        };
+        Failure::new(exit_code, error.to_string())
+    }
+}
