@@ -126,7 +126,7 @@ impl Attempt {
     ) -> Option<Concluded> {
         let keeper = &self.keeper;
         let roll = keeper.roll();
-        let mut wait = REPEAT.0;
+        let (mut wait, mut has_complained) = (REPEAT.0, false);
         // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
         let mut is_safe = spilled.is_none();
         loop {
@@ -145,8 +145,9 @@ impl Attempt {
             if failure == StoreError::Closed && is_safe {
                 return None;
             }
-            if let StoreError::Broken(what) = &failure {
+            if let (StoreError::Broken(what), false) = (&failure, has_complained) {
                 events::oa_unreadable(&self.claim.oa_id, what);
+                has_complained = true;
             }
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(REPEAT.1),

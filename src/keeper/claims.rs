@@ -65,6 +65,6 @@ mod tests {
             let _held = &hold;
             std::panic::resume_unwind(Box::new(()));
         }));
-        assert!(unwound.is_ok() || claims.take(&oa, &app).is_some());
+        assert!(unwound.is_err() && claims.take(&oa, &app).is_some());
     }
 }

@@ -6,17 +6,16 @@
 //! deadline depends on it: those are in the store, and the sweep has a tick of its own.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Keeper;
 use super::events::{self, Counts};
 use crate::config::Schedule;
 use crate::store::{State, StoreError};
-
-type Duty = fn(Arc<Keeper>) -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// Starts the scheduler and the owners of the duties.
 pub(super) async fn start(
@@ -24,39 +23,56 @@ pub(super) async fn start(
     schedule: &Schedule,
 ) -> Result<JobScheduler, JobSchedulerError> {
     let scheduler = JobScheduler::new().await?;
-    let duties: [(&str, &str, Duty); 4] = [
-        ("sweep", &schedule.sweep, |keeper| Box::pin(async move { kick_sweep(&keeper) })),
-        ("heartbeat", &schedule.heartbeat, |keeper| Box::pin(heartbeat(keeper))),
-        ("audit", &schedule.audit, |keeper| Box::pin(audit(keeper))),
-        ("prune", &schedule.prune, |keeper| Box::pin(prune(keeper))),
-    ];
     // One after another: a burst of concurrent additions kills the scheduler.
-    for (name, expression, duty) in duties {
-        let kicks = own(keeper, name, duty);
-        let job = Job::new_async(expression, move |_, _| {
-            if kicks.try_send(()).is_err() {
-                tracing::trace!(duty = name, "kicked while still at work");
-            }
-            Box::pin(std::future::ready(()))
-        })?;
-        scheduler.add(job).await?;
-    }
+    add(&scheduler, keeper, "sweep", &schedule.sweep, kick_sweep).await?;
+    add(&scheduler, keeper, "heartbeat", &schedule.heartbeat, heartbeat).await?;
+    add(&scheduler, keeper, "audit", &schedule.audit, audit).await?;
+    add(&scheduler, keeper, "prune", &schedule.prune, prune).await?;
     scheduler.start().await?;
     Ok(scheduler)
 }
 
+async fn add<F>(
+    scheduler: &JobScheduler,
+    keeper: &Arc<Keeper>,
+    name: &'static str,
+    expression: &str,
+    duty: fn(Arc<Keeper>) -> F,
+) -> Result<(), JobSchedulerError>
+where
+    F: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
+    let own_keeper = Arc::clone(keeper);
+    let kicks = own(&keeper.tasks, keeper.stop.clone(), name, move || duty(Arc::clone(&own_keeper)));
+    let job = Job::new_async(expression, move |_, _| {
+        if kicks.try_send(()).is_err() {
+            tracing::trace!(duty = name, "kicked while still at work");
+        }
+        Box::pin(std::future::ready(()))
+    })?;
+    scheduler.add(job).await?;
+    Ok(())
+}
+
 /// The owner of a duty: does it once a kick, never twice at once.
-fn own(keeper: &Arc<Keeper>, name: &'static str, duty: Duty) -> mpsc::Sender<()> {
+fn own<F>(
+    tasks: &TaskTracker,
+    stop: CancellationToken,
+    name: &'static str,
+    duty: impl Fn() -> F + Send + 'static,
+) -> mpsc::Sender<()>
+where
+    F: Future<Output = Result<(), StoreError>> + Send + 'static,
+{
     let (kicks, mut inbox) = mpsc::channel(1);
-    let keeper = Arc::clone(keeper);
-    keeper.tasks.clone().spawn(async move {
+    tasks.spawn(async move {
         loop {
             tokio::select! {
-                () = keeper.stop.cancelled() => return,
+                () = stop.cancelled() => return,
                 kick = inbox.recv() => if kick.is_none() { return },
             }
             // In a task of its own, so that a panic stays in there; the hook has logged it.
-            match tokio::spawn(duty(Arc::clone(&keeper))).await {
+            match tokio::spawn(duty()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(duty = name, %error, "a duty could not be done"),
                 Err(_) => tracing::debug!(duty = name, "a duty panicked"),
@@ -66,7 +82,7 @@ fn own(keeper: &Arc<Keeper>, name: &'static str, duty: Duty) -> mpsc::Sender<()>
     kicks
 }
 
-fn kick_sweep(keeper: &Keeper) -> Result<(), StoreError> {
+async fn kick_sweep(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     keeper.wake.notify_one();
     Ok(())
 }
@@ -104,4 +120,73 @@ async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     let gone = keeper.store.prune(keeper.settings.keep_history, keeper.now()).await?;
     tracing::debug!(gone, "old journal rows are pruned");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    struct Counted {
+        begun: AtomicUsize,
+        under_way: AtomicUsize,
+        most: AtomicUsize,
+        may_end: Semaphore,
+    }
+
+    impl Counted {
+        async fn work(self: Arc<Counted>) -> Result<(), StoreError> {
+            self.begun.fetch_add(1, Ordering::SeqCst);
+            let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(under_way, Ordering::SeqCst);
+            self.may_end.acquire().await.expect("open").forget();
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_duty_that_overruns_does_not_overlap_itself_and_remembers_one_kick() {
+        let counted = Arc::new(Counted {
+            begun: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            may_end: Semaphore::new(0),
+        });
+        let (tasks, stop, own_counted) = (TaskTracker::new(), CancellationToken::new(), Arc::clone(&counted));
+        let kicks = own(&tasks, stop.clone(), "test", move || Arc::clone(&own_counted).work());
+        kicks.send(()).await.expect("kicked");
+        while counted.begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(kicks.try_send(()).is_ok(), "one kick waits");
+        assert!(kicks.try_send(()).is_err() && kicks.try_send(()).is_err(), "the others are dropped");
+        counted.may_end.add_permits(10);
+        drop(kicks);
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(counted.begun.load(Ordering::SeqCst), 2);
+        assert_eq!(counted.most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_duty_that_panics_is_done_again_at_its_next_kick() {
+        let done = Arc::new(AtomicUsize::new(0));
+        let (tasks, own_done) = (TaskTracker::new(), Arc::clone(&done));
+        let kicks = own(&tasks, CancellationToken::new(), "test", move || {
+            let done = Arc::clone(&own_done);
+            async move {
+                assert!(done.fetch_add(1, Ordering::SeqCst) != 0, "the first time it panics");
+                Ok(())
+            }
+        });
+        for _ in 0..3 {
+            kicks.send(()).await.expect("the owner lives");
+        }
+        drop(kicks);
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(done.load(Ordering::SeqCst), 3);
+    }
 }

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::journal;
 use super::rows::{self, OaRow};
 use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
@@ -35,7 +36,7 @@ pub enum Journalled {
 }
 
 /// Reads the OA again and says what an attempt is to work with. `None`: nothing is to be done, because an import,
-/// an open attempt, a change of app or a latched state came between.
+/// an open attempt, a change of app or a latched state came between, or nothing proves that the token is unspent.
 pub(super) fn claim(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<Claim>> {
     let Some(row) = rows::load(conn, oa_id)? else { return Ok(None) };
     if has_open_attempt(conn, oa_id)? {
@@ -47,10 +48,14 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<
     };
     let OaRow { oa_id, app_id, generation, set, .. } = row;
     let Some((set, managing_app)) = set.zip(app_id) else { return Ok(None) };
-    if !is_claimable || set.app_id != managing_app {
+    let Some(refresh_token) = set.refresh_token.filter(|_| is_claimable && set.app_id == managing_app) else {
+        return Ok(None);
+    };
+    let provenance = journal::provenance(conn, refresh_token.digest())?;
+    if provenance.is_some_and(|found| found.used_at.is_some()) {
         return Ok(None);
     }
-    Ok(set.refresh_token.map(|refresh_token| Claim {
+    Ok(Some(Claim {
         oa_id,
         app_id: set.app_id,
         generation,

@@ -152,7 +152,7 @@ fn i3_a_token_is_not_presented_again_without_a_proof_even_if_the_state_says_so()
     // As a wrong program would: closed without proof, and planned again.
     bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
     bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
-    assert!(bench.claim().is_some());
+    assert!(bench.claim().is_none(), "nothing is even begun");
     assert_eq!(bench.present(&claim).1, Journalled::Stale);
 }
 
@@ -162,12 +162,12 @@ fn i3_a_proof_allows_one_presentation_and_is_used_up_by_it() {
     let first = bench.begin();
     bench.unknown(first);
     assert!(matches!(bench.prove(first), Settled::Retry { .. }));
+    let claim = bench.claim().expect("claimable");
     let second = bench.begin();
     bench.unknown(second);
-    assert!(bench.claim().is_none());
     bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
     bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
-    let claim = bench.claim().expect("claimable");
+    assert!(bench.claim().is_none());
     assert_eq!(bench.present(&claim).1, Journalled::Stale, "the first proof must not serve twice");
 }
 
@@ -422,6 +422,7 @@ fn pruning_forgets_old_attempts_but_not_what_protects_the_current_token() {
     let mut bench = Bench::with_a_set();
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    let claim = bench.claim().expect("claimable");
     let attempt = bench.begin();
     bench.unknown(attempt);
     bench.now = START.plus(HOUR * 24 * 1_000);
@@ -429,7 +430,7 @@ fn pruning_forgets_old_attempts_but_not_what_protects_the_current_token() {
     assert_eq!(gone, 1);
     bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
     bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
-    let claim = bench.claim().expect("claimable");
+    assert!(bench.claim().is_none());
     assert_eq!(bench.present(&claim).1, Journalled::Stale, "presented, and still known to be");
 }
 

@@ -40,6 +40,8 @@ pub struct Bench {
     pub refresh: Mutex<String>,
     /// Further sections, as they stand in the file.
     pub extra: Mutex<String>,
+    /// What the binary is run under: nothing, or `nsenter` and its arguments.
+    pub prefix: Mutex<Vec<String>>,
 }
 
 impl Bench {
@@ -58,6 +60,7 @@ impl Bench {
             apps: Mutex::default(),
             refresh: Mutex::new(QUICK.to_owned()),
             extra: Mutex::default(),
+            prefix: Mutex::default(),
         };
         bench.add_app("app");
         bench
@@ -145,9 +148,8 @@ impl Bench {
     }
 
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_zalo-tokend"))
-            .arg("--config")
-            .arg(self.config())
+        let mut child = self
+            .command()
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -229,9 +231,18 @@ impl Bench {
 
     /// Starts the daemon, with variables in its environment.
     pub fn spawn(&self, variables: &[(&str, &str)]) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zalo-tokend"));
-        command.arg("--config").arg(self.config()).arg("run").envs(variables.iter().copied());
+        let mut command = self.command();
+        command.arg("run").envs(variables.iter().copied());
         Daemon::spawn(command)
+    }
+
+    /// The binary with its config, under the prefix.
+    fn command(&self) -> Command {
+        let prefix = lock(&self.prefix).clone();
+        let mut words = prefix.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_zalo-tokend")]);
+        let mut command = Command::new(words.next().expect("at least the binary"));
+        command.args(words).arg("--config").arg(self.config());
+        command
     }
 
     /// Waits until the ledger is as wanted.

@@ -1,0 +1,205 @@
+//! Disks that are full: on a small tmpfs in a mount namespace of the test's own.
+
+mod harness;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use harness::{Bench, text};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+/// A file system of 3 MiB that only this test sees. It goes with the process that holds its namespace.
+struct SmallDisk {
+    _holder: Child,
+    enter: Vec<String>,
+    mount: String,
+}
+
+impl SmallDisk {
+    /// Mounts it where the bench's store will be, and lets every command of the bench run there.
+    async fn under(bench: &Bench) -> SmallDisk {
+        let mount = bench.path("state");
+        std::fs::create_dir(&mount).expect("made");
+        let mount = mount.display().to_string();
+        let is_root = rustix::process::geteuid().is_root();
+        let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
+        let script = "mount -t tmpfs -o size=3m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
+        let mut holder = Command::new("unshare")
+            .args(user)
+            .args(["--mount", "sh", "-c", script, &mount])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("unshare (util-linux) is installed");
+        let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
+        let said = lines.next_line().await.expect("read");
+        assert_eq!(said.as_deref(), Some("mounted"), "this user may not mount in a namespace of its own");
+        let pid = holder.id().expect("running").to_string();
+        let user: &[&str] = if is_root { &[] } else { &["--user", "--preserve-credentials"] };
+        let enter: Vec<String> = [&["nsenter", "--target", &pid, "--mount"], user]
+            .concat()
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect();
+        bench.prefix.lock().expect("not poisoned").clone_from(&enter);
+        SmallDisk { _holder: holder, enter, mount }
+    }
+
+    async fn shell(&self, script: &str) -> String {
+        let output = Command::new(&self.enter[0])
+            .args(&self.enter[1..])
+            .args(["sh", "-c", script])
+            .current_dir("/")
+            .output()
+            .await
+            .expect("nsenter runs");
+        text(&output.stdout)
+    }
+
+    /// Fills it to the last byte.
+    async fn fill(&self) {
+        let filler = format!("{}/filler", self.mount);
+        self.shell(&format!("cat /dev/zero > {filler} 2>/dev/null; true")).await;
+        let free = self.shell(&format!("df --output=avail {} | tail -1", self.mount)).await;
+        assert_eq!(free.trim(), "0", "the disk is full");
+    }
+
+    async fn free(&self) {
+        self.shell(&format!("rm {}/filler", self.mount)).await;
+    }
+}
+
+async fn bench_with_an_answer_held() -> (Bench, SmallDisk) {
+    let bench = Bench::new().await;
+    let disk = SmallDisk::under(&bench).await;
+    bench.add_due_oa("7").await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    (bench, disk)
+}
+
+fn assert_clean(bench: &Bench, spends: usize) {
+    let ledger = bench.simulator.ledger();
+    assert_eq!(ledger.spends(), spends);
+    assert!(ledger.is_clean(), "{}", ledger.summary());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f41_an_answer_that_comes_to_a_full_disk_goes_to_its_slot_is_served_and_adopted_later() {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    disk.fill().await;
+    bench.simulator.release();
+    let failed = daemon.wait_for("store.failed").await;
+    assert_eq!(failed["level"], "ERROR");
+    wait_until_served(&bench).await;
+    assert!(daemon.events("refresh.succeeded").is_empty(), "I5: not before it is in the store");
+    disk.free().await;
+    daemon.wait_for("store.recovered").await;
+    assert_eq!(daemon.wait_for_oa("refresh.succeeded", "7").await["generation"], 2);
+    assert!(daemon.stop().await.success());
+    assert_eq!(bench.status("7").await["generation"], 2);
+    assert_clean(&bench, 1);
+}
+
+/// Waits until the command hands out the token that only the slot has.
+async fn wait_until_served(bench: &Bench) {
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let served = tokio::time::timeout(harness::DEADLINE, async {
+        loop {
+            let token = bench.token("7").await;
+            if token.is_some_and(|token| bench.simulator.is_valid_access_token(&token)) {
+                return;
+            }
+            tick.tick().await;
+        }
+    });
+    served.await.expect("the new token is served while the disk is full");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f41_an_answer_in_its_slot_survives_kill_and_is_adopted_by_the_next_start() {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    disk.fill().await;
+    bench.simulator.release();
+    wait_until_served(&bench).await;
+    daemon.kill().await;
+
+    // The next start meets the same full disk, says so, and waits for room.
+    let mut daemon = bench.spawn(&[]);
+    daemon.wait_for("store.failed").await;
+    wait_until_served(&bench).await;
+    disk.free().await;
+    daemon.wait_for("daemon.ready").await;
+    assert_eq!(daemon.wait_for_oa("refresh.succeeded", "7").await["generation"], 2);
+    assert!(daemon.stop().await.success());
+    assert!(daemon.events("refresh.uncertain").is_empty());
+    assert_clean(&bench, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_on_a_full_disk_ends_well_once_the_answer_is_in_its_slot() {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    disk.fill().await;
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait_for("daemon.stopping").await;
+    bench.simulator.release();
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    disk.free().await;
+    let mut daemon = bench.start().await;
+    assert_eq!(bench.status("7").await["generation"], 2);
+    assert!(daemon.stop().await.success());
+    assert_clean(&bench, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f15_what_cannot_be_journalled_is_not_presented_and_goes_out_when_the_disk_is_well() {
+    let bench = Bench::new().await;
+    let disk = SmallDisk::under(&bench).await;
+    bench.set_refresh(
+        "before_expiry = \"5s\"\njitter = \"0s\"\nretry_first = \"50ms\"\nretry_max = \"200ms\"\n",
+    );
+    bench.simulator.with_variant(|variant| variant.access_token_life = Duration::from_secs(10));
+    bench.add_granted_oa("7").await;
+    let mut daemon = bench.start().await;
+    daemon.wait_for_oa("refresh.planned", "7").await;
+    disk.fill().await;
+    let presented = bench.simulator.ledger().presentations();
+    daemon.wait_for("store.failed").await;
+    let ledger = bench.simulator.ledger();
+    assert_eq!(ledger.presentations(), presented, "nothing is presented that is not in the journal");
+    disk.free().await;
+    daemon.wait_for("store.recovered").await;
+    let ledger = bench.ledger_until(|ledger| ledger.spends() > presented).await;
+    assert!(ledger.incomplete() > 0, "the first request went out but for its last byte");
+    daemon.wait_for_oa("refresh.succeeded", "7").await;
+    assert!(daemon.stop().await.success());
+    let ledger = bench.simulator.ledger();
+    assert!(ledger.is_clean() && ledger.answers_lost() == 0, "{}", ledger.summary());
+    assert_eq!(ledger.presentations(), ledger.spends());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_small_shop_fit_into_three_mebibytes() {
+    let bench = Bench::new().await;
+    let disk = SmallDisk::under(&bench).await;
+    bench.set_refresh("before_expiry = \"30d\"\njitter = \"0s\"\n");
+    bench.simulator.with_variant(|variant| variant.access_token_life = Duration::from_secs(2));
+    for n in 1..=10 {
+        bench.add_granted_oa(&n.to_string()).await;
+    }
+    let mut daemon = bench.start().await;
+    daemon.wait_for_nth("refresh.succeeded", 80).await;
+    let used = disk.shell(&format!("df --output=used -k {} | tail -1", disk.mount)).await;
+    assert!(daemon.stop().await.success());
+    assert!(daemon.events("store.failed").is_empty());
+    let used: u64 = used.trim().parse().expect("a number");
+    assert!(used < 3 * 1024, "{used} KiB");
+}
