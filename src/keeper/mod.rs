@@ -25,7 +25,7 @@ mod sweep;
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -50,6 +50,8 @@ struct Keeper {
     claims: Claims,
     doubts: Mutex<Doubts>,
     measuring: Mutex<std::collections::BTreeSet<crate::id::AppId>>,
+    /// A permit for each question about an uncertain attempt that is under way.
+    questions: Arc<Semaphore>,
     /// Something may be due: a slot, a lock or the store became free.
     wake: Notify,
     /// No new work.

@@ -1,66 +1,101 @@
 //! The start: opening the store and taking up what an earlier run left, as long as it takes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
 use super::run::RunError;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::rotation::Roll;
-use crate::store::{AppChange, Effect, Opened, Recovered, StoreError};
+use crate::store::{AppChange, Effect, OpenError, Opened, Recovered, StoreError};
 
-/// The waits between repeats of a recovery that the disk does not let through: from, to.
+/// The waits between repeats of what the disk does not let through: from, to.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
-/// Opens the store. Blocking work is done off the runtime.
-pub(super) async fn open(path: PathBuf) -> Result<Opened, RunError> {
-    let opened = tokio::task::spawn_blocking(move || Opened::open(&path)).await;
-    Ok(opened.map_err(|_| RunError::Internal("opening the store panicked".to_owned()))??)
-}
-
-/// Recovers, repeating while the disk does not let us. `None`: it is time to stop.
-pub(super) async fn recover(
-    mut opened: Opened,
+/// Opens the store and recovers, repeating while the disk does not let us. `None`: it is time to stop.
+pub(super) async fn open_and_recover(
     config: &Config,
-    clock: &std::sync::Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
 ) -> Result<Option<Opened>, RunError> {
+    let mut patience = Patience { wait: REPEAT.0, has_complained: false, stop };
+    let mut opened = loop {
+        match open(config.store_path.clone()).await? {
+            Ok(opened) => break opened,
+            Err(OpenError::Unavailable(what)) if patience.wait(&what).await => {}
+            Err(OpenError::Unavailable(_)) => return Ok(None),
+            Err(refusal) => return Err(refusal.into()),
+        }
+    };
     let mut recovered = Recovered::default();
-    let mut wait = REPEAT.0;
-    let mut has_failed = false;
     loop {
-        let (timing, slots, now) = (config.timing.clone(), config.max_in_flight, clock.now());
-        let mut so_far = std::mem::take(&mut recovered);
-        let step = tokio::task::spawn_blocking(move || {
-            let mut roll = || Roll(fastrand::f64());
-            let outcome = opened.recover(slots, &timing, now, &mut roll, &mut so_far);
-            (opened, so_far, outcome)
-        });
-        let (back, so_far, outcome) =
-            step.await.map_err(|_| RunError::Internal("recovering the store panicked".to_owned()))?;
-        (opened, recovered) = (back, so_far);
+        let outcome;
+        (opened, recovered, outcome) = recover(opened, recovered, config, clock.now()).await?;
         match outcome {
             Ok(()) => break,
             Err(StoreError::Broken(what)) => return Err(RunError::Unusable(what)),
-            Err(error) => {
-                if !has_failed {
-                    events::store_failed(&error.to_string());
-                    has_failed = true;
-                }
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(REPEAT.1),
-            () = stop.cancelled() => return Ok(None),
+            Err(error) if patience.wait(&error.to_string()).await => {}
+            Err(_) => return Ok(None),
         }
     }
-    if has_failed {
-        events::store_recovered("the recovery at start went through");
+    if patience.has_complained {
+        events::store_recovered("the start went through");
     }
     tell(&recovered, config, clock.as_ref());
     Ok(Some(opened))
+}
+
+/// Waits ever longer for a disk to mend, and says once that it does.
+struct Patience<'s> {
+    wait: Duration,
+    has_complained: bool,
+    stop: &'s CancellationToken,
+}
+
+impl Patience<'_> {
+    /// `false`: it is time to stop.
+    async fn wait(&mut self, what: &str) -> bool {
+        if !self.has_complained {
+            events::store_failed(what);
+            self.has_complained = true;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(self.wait) => {
+                self.wait = (self.wait * 2).min(REPEAT.1);
+                true
+            }
+            () = self.stop.cancelled() => false,
+        }
+    }
+}
+
+/// Opens the store, off the runtime.
+async fn open(path: PathBuf) -> Result<Result<Opened, OpenError>, RunError> {
+    tokio::task::spawn_blocking(move || Opened::open(&path))
+        .await
+        .map_err(|_| RunError::Internal("opening the store panicked".to_owned()))
+}
+
+type Step = (Opened, Recovered, Result<(), StoreError>);
+
+/// Goes through the recovery once, off the runtime.
+async fn recover(
+    opened: Opened,
+    mut recovered: Recovered,
+    config: &Config,
+    now: Time,
+) -> Result<Step, RunError> {
+    let (timing, slots) = (config.timing.clone(), config.max_in_flight);
+    tokio::task::spawn_blocking(move || {
+        let mut roll = || Roll(fastrand::f64());
+        let outcome = opened.recover(slots, &timing, now, &mut roll, &mut recovered);
+        (opened, recovered, outcome)
+    })
+    .await
+    .map_err(|_| RunError::Internal("recovering the store panicked".to_owned()))
 }
 
 fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {

@@ -1,6 +1,7 @@
 //! The daemon's life: start, recover, work, drain.
 
 use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +13,9 @@ use crate::config::Config;
 use crate::store::{OpenError, State, StoreError};
 use crate::telemetry::LinesDropped;
 use crate::zalo::{ClientError, Door};
+
+/// How many questions about uncertain attempts are under way at once.
+const MOST_QUESTIONS: usize = 16;
 
 /// Why the daemon did not start, or had to end, by what has to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +57,7 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
         config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https");
     let door =
         Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls, Arc::clone(&clock))?;
-    let opened = recovery::open(config.store_path.clone()).await?;
-    let Some(opened) = recovery::recover(opened, &config, &clock, &stop).await? else {
+    let Some(opened) = recovery::open_and_recover(&config, &clock, &stop).await? else {
         events::daemon_stopped(oas);
         return Ok(());
     };
@@ -67,7 +70,8 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
-        wake: tokio::sync::Notify::new(),
+        questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
+        wake: Notify::new(),
         stop: stop.clone(),
         tasks: TaskTracker::new(),
         lines_dropped,

@@ -17,9 +17,6 @@ const TICK: Duration = Duration::from_secs(5);
 const LOOK_FOR_IMPORTS: Duration = Duration::from_secs(1);
 /// However soon the next plan is due, this long is slept.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
-/// How many questions about uncertain attempts are under way at once.
-const MOST_QUESTIONS: usize = 16;
-
 impl Keeper {
     /// Sweeps until the daemon is to stop, or until the store is gone.
     pub(super) async fn sweep_until_stopped(self: &Arc<Keeper>) {
@@ -96,9 +93,11 @@ impl Keeper {
 
     async fn start_questions(self: &Arc<Keeper>) -> Result<(), StoreError> {
         let due = self.due_doubts().await?;
-        for oa_id in due.into_iter().filter(|oa_id| !self.claims.is_held(oa_id)).take(MOST_QUESTIONS) {
+        for oa_id in due.into_iter().filter(|oa_id| !self.claims.is_held(oa_id)) {
+            let Ok(permit) = Arc::clone(&self.questions).try_acquire_owned() else { break };
             let keeper = Arc::clone(self);
             self.tasks.spawn(async move {
+                let _permit = permit;
                 if doubt::run(Arc::clone(&keeper), oa_id).await {
                     keeper.wake.notify_one();
                 }
