@@ -112,10 +112,8 @@ fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
 }
 
 fn unreadable(source: &str, error: &std::io::Error) -> Failure {
-    let exit_code = match error.kind() {
-        std::io::ErrorKind::PermissionDenied => exit::NOT_PERMITTED,
-        _ => exit::FAILED,
-    };
+    let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+    let exit_code = if is_denied { exit::NOT_PERMITTED } else { exit::FAILED };
     Failure::new(exit_code, format!("{source} cannot be read: {error}; give a readable file or stdin"))
 }
 

@@ -19,7 +19,9 @@ const SHORTEST: Duration = Duration::from_millis(50);
 
 /// Full jitter: uniform from 0 to `retry_first`·2ⁿ, at most `retry_max`, where n counts the failures before.
 pub fn retry_wait(timing: &Timing, failures: u32, roll: Roll) -> Duration {
-    doubled(timing.retry_first, failures, timing.retry_max).mul_f64(roll.0).max(SHORTEST.min(timing.retry_first))
+    doubled(timing.retry_first, failures, timing.retry_max)
+        .mul_f64(roll.0)
+        .max(SHORTEST.min(timing.retry_first))
 }
 
 /// One of the few tries after an undocumented error code: uniform in the upper half of `retry_max`.

@@ -122,7 +122,10 @@ pub fn conclude(
         }
         Verdict::Unknown { .. } => Conclusion {
             attempt: AttemptEnd::Uncertain,
-            standing: Some(Standing::Uncertain(Uncertain { attempt, probe_at: Some(now.plus(timing.settle)) })),
+            standing: Some(Standing::Uncertain(Uncertain {
+                attempt,
+                probe_at: Some(now.plus(timing.settle)),
+            })),
             proof: None,
             app: AppNews::None,
         },
@@ -168,7 +171,10 @@ mod tests {
         let unknown = Verdict::Unknown { code: None, detail: String::new() };
         let conclusion = concluded(&unknown, Successor::Missing);
         assert_eq!((conclusion.attempt, conclusion.proof), (AttemptEnd::Uncertain, None));
-        assert!(matches!(conclusion.standing, Some(Standing::Uncertain(Uncertain { probe_at: Some(_), .. }))));
+        assert!(matches!(
+            conclusion.standing,
+            Some(Standing::Uncertain(Uncertain { probe_at: Some(_), .. }))
+        ));
     }
 
     #[test]

@@ -38,7 +38,11 @@ pub fn refresh_at(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId, now: Time) 
         let most = end.since(obtained_at) / 2;
         let early = timing.before_expiry.max(least).saturating_add(timing.jitter.mul_f64(spread(oa)));
         // Scaled down as a whole, so that OAs with short-lived tokens are spread out too.
-        if wanted <= most { early } else { most.mul_f64(early.as_secs_f64() / wanted.as_secs_f64().max(1e-9)) }
+        if wanted <= most {
+            early
+        } else {
+            most.mul_f64(early.as_secs_f64() / wanted.as_secs_f64().max(1e-9))
+        }
     };
     let by_access = access_token_expires_at.minus(lead(Duration::ZERO, access_token_expires_at));
     let by_refresh = refresh_token_expires_at.minus(lead(REFRESH_TOKEN_LEAD, refresh_token_expires_at));

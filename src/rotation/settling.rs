@@ -184,7 +184,9 @@ mod tests {
         let (mut settling, mut waits) = (Settling::default(), Vec::new());
         for _ in 0..8 {
             let unclear = Evidence { settling, ..evidence(Testimony::Unclear("down".to_owned())) };
-            let Step::AskAgain { after, settling: next } = weigh(&unclear, &timing) else { panic!("gave up") };
+            let Step::AskAgain { after, settling: next } = weigh(&unclear, &timing) else {
+                panic!("gave up")
+            };
             waits.push(after);
             settling = next;
         }

@@ -219,7 +219,8 @@ mod tests {
 
     #[test]
     fn no_debug_output_shows_a_body() {
-        let answer = AnswerBytes { status: 200, retry_after: None, body: b"CANARY".to_vec(), ending: Ending::Whole };
+        let answer =
+            AnswerBytes { status: 200, retry_after: None, body: b"CANARY".to_vec(), ending: Ending::Whole };
         assert!(!format!("{:?}", Exchange::Answered(answer)).contains("67"));
     }
 }

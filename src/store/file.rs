@@ -260,12 +260,12 @@ fn corrupt(path: &Path, what: &str) -> OpenError {
 }
 
 fn io_error(what: &str, error: &io::Error) -> OpenError {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            OpenError::NotPermitted(format!("{what}: permission denied; run as the user that owns the store"))
-        }
-        _ => OpenError::Unavailable(format!("{what}: {error}; free or repair the disk")),
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return OpenError::NotPermitted(format!(
+            "{what}: permission denied; run as the user that owns the store"
+        ));
     }
+    OpenError::Unavailable(format!("{what}: {error}; free or repair the disk"))
 }
 
 /// SQLite's error, by what has to be done about it.
