@@ -1,4 +1,84 @@
-//! zalo-tokend
+//! zalo-tokend keeps the tokens of Zalo Official Accounts alive: the map of the house.
+//!
+//! Zalo's refresh token can be used once. The request that uses it kills the old access token and the old refresh
+//! token at once, and its answer is the only copy of their successors. Everything here is built around that
+//! answer: no refresh token is presented again without proof that it is unspent, and no answer that reached us is
+//! lost.
+//!
+//! # The life of a refresh
+//!
+//! Data flows one way, and each step has one room:
+//!
+//! ```text
+//!  sweep ──► claim ──► present ───────────────► conclude ──► publish
+//!  what is   one per   connect, send all but     one          tell the log
+//!  due?      OA, row   the last byte,            transaction: and whoever
+//!  (store)   re-read   journal it durably,       token set +  asks
+//!            inside    release the last byte,    verdict +
+//!                      read the whole answer     next plan
+//!
+//!  keeper    keeper    zalo, store               rotation,    keeper
+//!                                                store
+//! ```
+//!
+//! An attempt that passed the gate and has no verdict leaves its OA *uncertain*, durably. Zalo is then asked with
+//! the old access token, which dies the moment a successor is made: that is the proof.
+//!
+//! # The rooms
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`cli`] | the commands: each reads arguments, calls the rooms that know, and prints |
+//! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, the log's events, signals |
+//! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
+//! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
+//! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
+//! | [`oauth`] | pure: Zalo's words, in forms and in answers |
+//! | [`config`] | the config file: read, checked as a whole, every problem told at once |
+//! | [`simulator`] | a Zalo of our own, with faults and a ledger that judges a client |
+//! | [`telemetry`] | how log lines get to stderr |
+//! | [`clock`], [`secret`], [`id`] | time, tokens and names, for all the others |
+//!
+//! # The import rule
+//!
+//! Arrows point one way, and `tests/structure.rs` holds them:
+//!
+//! ```text
+//!  cli ──► keeper ──► store ──┬──► rotation ──► oauth ──► secret, id
+//!   │        │    └─► zalo  ──┘       │                        ▲
+//!   │        ├──────► config ─────────┤ (rotation::timing)     │
+//!   │        └──────► telemetry       └──────► clock           │
+//!   └──────► simulator ──► clock, secret, id ──────────────────┘
+//! ```
+//!
+//! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
+//! other. `config` imports `clock`, `secret`, `id` and `rotation::timing`; `simulator` imports `clock`, `secret` and
+//! `id`; `telemetry`, `clock`, `secret` and `id` import nothing of ours. `oauth` and `rotation` do no IO, read no
+//! clock and roll no dice: the time and every roll are arguments.
+//!
+//! # Where to begin reading
+//!
+//! [`rotation`] has the diagram of the states. The source of `zalo::gate` says why the last byte waits, and the
+//! source of `keeper::attempt` is one refresh from beginning to end. `store::recovery` is the same for a program
+//! that died in the middle of it.
+//!
+//! # The invariants
+//!
+//! Named in code and tests by these numbers. The simulator's ledger judges them, not the daemon's own word.
+//!
+//! - **I1** No last byte of a request leaves before its attempt is durable.
+//! - **I2** At most one request per OA is under way, over tasks, commands and processes.
+//! - **I3** A refresh token is presented at most once, unless a recorded proof that it is unspent stands between.
+//! - **I4** A token set that reached this process is never lost while any copy can be written, and never
+//!   overwritten by an older one. No error path deletes a token.
+//! - **I5** Only what is durable, in store or slot, is published or logged as succeeded.
+//! - **I6** One HTTP request per attempt on the wire: no redirects, no retries of the client's own, no reused
+//!   connection, HTTP/1.1, no proxy unless configured.
+//! - **I7** Nothing between the gate and the verdict can be cancelled; a stop bars the gates that are still shut.
+//! - **I8** Every state has a next action, or a person named in the log.
+//! - **I9** No secret in a log, error, panic, `Debug`, argument, environment or world-readable file.
+//! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -1,0 +1,240 @@
+//! Holds the README to the program: its events, commands, exit codes, states, reasons, and the tests that it names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the log says, or what a table says that it says: the levels and fields of each event.
+type Events = BTreeMap<String, Event>;
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    levels: BTreeSet<String>,
+    fields: BTreeSet<String>,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(file: &str) -> String {
+    std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The rows of the README's table whose heads begin with these words, cell by cell.
+fn table(heads: &[&str]) -> Vec<Vec<String>> {
+    let readme = read("README.md");
+    let cells = |line: &str| -> Vec<String> {
+        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let mut lines =
+        readme.lines().skip_while(|line| !line.starts_with('|') || !cells(line).starts_with(&owned(heads)));
+    assert!(lines.next().is_some(), "no table in README.md with the heads {heads:?}");
+    lines.skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The words in backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn first_quoted(rows: &[Vec<String>]) -> BTreeSet<String> {
+    rows.iter().filter_map(|row| quoted(&row[0]).into_iter().next()).collect()
+}
+
+/// All files of the program.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every `info!(…, event = "name", …)` of the program.
+fn events_of_the_program() -> Events {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let mut events = Events::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let mut understood = 0;
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for (at, call) in text.match_indices(&format!("{level}!(")) {
+                let arguments = arguments(&text[at + call.len()..]);
+                let Some(name) = arguments.iter().find_map(|argument| argument.strip_prefix("event = "))
+                else {
+                    continue;
+                };
+                understood += 1;
+                let event = events.entry(name.trim_matches('"').to_owned()).or_default();
+                event.levels.insert(level.to_owned());
+                event.fields.extend(
+                    arguments
+                        .iter()
+                        .filter(|argument| !argument.starts_with("event = ") && !argument.starts_with('"'))
+                        .map(|argument| {
+                            argument.split(" = ").next().unwrap_or_default().trim_start_matches(['%', '?'])
+                        })
+                        .map(str::to_owned),
+                );
+            }
+        }
+        assert_eq!(
+            understood,
+            text.matches("event = \"").count(),
+            "{}: an event of another kind",
+            file.display()
+        );
+    }
+    events
+}
+
+/// The arguments of a call, from behind its opening parenthesis to the closing one.
+fn arguments(text: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for c in text.chars() {
+        match c {
+            _ if in_string => {
+                in_string = is_escaped || c != '"';
+                is_escaped = !is_escaped && c == '\\';
+            }
+            '"' => in_string = true,
+            '(' | '[' | '{' => depth += 1,
+            ')' if depth == 0 => break,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = found.last_mut() {
+            last.push(c);
+        }
+    }
+    found.iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
+}
+
+#[test]
+fn the_event_table_is_the_log() {
+    let mut told = Events::new();
+    for row in table(&["event", "level", "fields", "what you do"]) {
+        let name = quoted(&row[0]).pop().expect("a name in backticks");
+        let levels = row[1].split(", ").map(str::to_owned).collect();
+        assert!(!row[3].is_empty(), "{name}: what does the operator do?");
+        let fields = quoted(&row[2]).into_iter().collect();
+        let is_new = told.insert(name.clone(), Event { levels, fields }).is_none();
+        assert!(is_new, "{name} stands twice");
+    }
+    let said = events_of_the_program();
+    assert!(said.len() > 20, "the events are not where they were looked for");
+    for name in said.keys().chain(told.keys()).collect::<BTreeSet<_>>() {
+        assert_eq!(told.get(name), said.get(name), "{name}: README.md on the left, the program on the right");
+    }
+}
+
+#[test]
+fn the_first_two_commands_are_there_and_ci_runs_them() {
+    let readme = read("README.md");
+    let commands: Vec<&str> =
+        readme.split("```sh\n").skip(1).filter_map(|block| block.split("\n```").next()).take(2).collect();
+    assert_eq!(commands, ["cargo run --release -- demo", "cargo test"]);
+    let ci = read(".ci/run");
+    assert!(ci.lines().any(|line| line == commands[1]), ".ci/run does not run the tests");
+    assert!(ci.lines().any(|line| line.starts_with(commands[0])), ".ci/run does not run the demo");
+}
+
+#[test]
+fn the_commands_are_those_of_the_program() {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_zalo-tokend")).arg("--help").output().expect("the binary runs");
+    let help = String::from_utf8(output.stdout).expect("UTF-8");
+    let list = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+    let real: BTreeSet<&str> = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    let told = first_quoted(&table(&["command", "does"]));
+    let told: BTreeSet<&str> = told.iter().filter_map(|words| words.split(' ').nth(1)).collect();
+    assert_eq!(told, real, "README.md on the left, --help on the right");
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_program() {
+    let told: BTreeSet<String> =
+        table(&["exit code", "means"]).into_iter().map(|row| row[0].clone()).collect();
+    let source = read("src/cli/mod.rs");
+    let mut real: BTreeSet<String> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("pub(super) const ")?.split_once(": u8 = "))
+        .map(|(_, code)| code.trim_end_matches(';').to_owned())
+        .collect();
+    // Done, and what clap says of wrong usage.
+    real.extend(owned(&["0", "2"]));
+    assert_eq!(told, real, "README.md on the left, src/cli/mod.rs on the right");
+}
+
+#[test]
+fn the_states_and_reasons_are_those_of_the_program() {
+    let states = first_quoted(&table(&["state", "means"]));
+    let view = read("src/store/view.rs");
+    let real = view.lines().filter_map(|line| line.trim().strip_prefix("State::")?.split_once(" => \""));
+    let real: BTreeSet<String> = real.map(|(_, word)| word.trim_end_matches("\",").to_owned()).collect();
+    assert_eq!(states, real, "README.md on the left, src/store/view.rs on the right");
+
+    let reasons = first_quoted(&table(&["`reason`", "what happened", "what to do"]));
+    let standing = read("src/rotation/standing.rs");
+    let mut real: BTreeSet<String> = standing
+        .lines()
+        .filter_map(|line| line.split_once("f.write_str(\"")?.1.split_once('"'))
+        .map(|(word, _)| word.to_owned())
+        .collect();
+    assert!(standing.contains("write!(f, \"error_{code}\")"), "the reason with a code is worded otherwise");
+    real.insert("error_<code>".to_owned());
+    assert_eq!(reasons, real, "README.md on the left, src/rotation/standing.rs on the right");
+}
+
+#[test]
+fn every_test_that_the_readme_names_is_there() {
+    let mut named = 0;
+    for row in table(&["promise", "held by"]) {
+        let mut file = None;
+        for word in quoted(&row[1]) {
+            if Path::new(&word).extension().is_some_and(|extension| extension == "rs") {
+                file = Some(word);
+                continue;
+            }
+            let file = file.as_deref().unwrap_or_else(|| panic!("{word}: in which file?"));
+            assert!(read(file).contains(&format!("fn {word}(")), "{file} has no {word}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "the promises are not where they were looked for");
+}
+
+#[test]
+fn every_file_that_the_readme_points_to_is_there() {
+    let readme = read("README.md");
+    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        match target.strip_prefix('#') {
+            Some(section) => {
+                let has_it = readme.lines().filter_map(|line| line.strip_prefix("## ")).any(|head| {
+                    head.to_lowercase().replace(' ', "-").replace([',', '.', '?'], "") == section
+                });
+                assert!(has_it, "README.md has no section {section}");
+            }
+            None => assert!(root().join(target).exists(), "README.md points to {target}, which is not there"),
+        }
+    }
+}
