@@ -76,11 +76,12 @@ pub(super) struct Connection {
     pub(super) number: u64,
     stream: TcpStream,
     buffer: Vec<u8>,
+    has_written: bool,
 }
 
 impl Connection {
     pub(super) fn new(number: u64, stream: TcpStream) -> Connection {
-        Connection { number, stream, buffer: Vec::new() }
+        Connection { number, stream, buffer: Vec::new(), has_written: false }
     }
 
     async fn fill(&mut self) -> Result<(), Gone> {
@@ -162,6 +163,7 @@ impl Connection {
 
     /// Writes all of it.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {
+        self.has_written = true;
         self.stream.write_all(bytes).await.map_err(|_| Gone)
     }
 
@@ -183,7 +185,8 @@ impl Connection {
     }
 
     /// Writes one byte now, or says that it cannot be now (`Ok(false)`).
-    pub(super) fn write_byte_now(&self, byte: u8) -> Result<bool, Gone> {
+    pub(super) fn write_byte_now(&mut self, byte: u8) -> Result<bool, Gone> {
+        self.has_written = true;
         match self.stream.try_write(&[byte]) {
             Ok(count) => Ok(count == 1),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -191,9 +194,9 @@ impl Connection {
         }
     }
 
-    /// Ends the connection by RST, after what was sent has had time to arrive.
-    pub(super) async fn reset(self, something_was_sent: bool) {
-        if something_was_sent {
+    /// Ends the connection by RST: at once if nothing was sent, else after that has had time to arrive.
+    pub(super) async fn reset(self) {
+        if self.has_written {
             tokio::time::sleep(BEFORE_RESET).await;
         }
         // Without linger, closing sends RST. If it cannot be set, the connection is broken already.

@@ -92,7 +92,7 @@ async fn converse(shared: &Arc<Shared>, stream: TcpStream, door: Door) {
         match serve_one(shared, &mut connection, door, &mut before).await {
             Next::KeepOpen => {}
             Next::Close => return,
-            Next::Reset => return connection.reset(before.anything).await,
+            Next::Reset => return connection.reset().await,
         }
     }
 }
@@ -112,7 +112,7 @@ async fn fail_at_accept(shared: &Shared, connection: Connection, fault: &Fault) 
         Some(&described),
     );
     if *fault == Fault::ResetAtAccept {
-        connection.reset(false).await;
+        connection.reset().await;
     }
 }
 
