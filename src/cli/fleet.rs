@@ -21,7 +21,7 @@ fn left(at: Option<Time>, now: Time) -> String {
     }
 }
 
-fn tone(state: State) -> Tone {
+pub(super) fn tone(state: State) -> Tone {
     match state {
         State::Scheduled | State::Presenting => Tone::Good,
         State::AwaitingGrant | State::Unmanaged => Tone::Plain,
