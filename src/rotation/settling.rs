@@ -6,9 +6,9 @@
 //! after the client gave up, so one acceptance is too early a proof: two are needed, `settle` apart. **The
 //! premise** that the old token dies at once is itself measured for each app ([`Premise`]): where it was seen to
 //! outlive its successor, acceptance proves nothing; where that was not measured yet, acceptance is believed once
-//! a generation for an attempt that brought no answer at all. So one lost answer costs at most one mistaken
-//! presentation, also where the premise is wrong. **Refusal** proves the opposite only while the token should live and
-//! only where the two clocks agree that it should.
+//! a generation, and again only as long as every attempt of that generation was answered with an error code. So one
+//! lost answer costs at most one mistaken presentation, also where the premise is wrong. **Refusal** proves the
+//! opposite only while the token should live and only where the two clocks agree that it should.
 
 use std::time::Duration;
 
@@ -58,8 +58,8 @@ pub struct Evidence {
     pub settling: Settling,
     /// What is known of this app's old tokens.
     pub premise: Premise,
-    /// Acceptance was believed once already in this generation, for an attempt without any answer, while the
-    /// premise was not measured.
+    /// Acceptance was believed once already in this generation, and this attempt or an earlier one brought no error
+    /// code.
     pub was_believed_before: bool,
     /// What is left of the old access token's life; zero if it should be dead anyway.
     pub remaining: Duration,

@@ -27,7 +27,8 @@ pub struct Doubt {
     pub obtained: Obtained,
     /// What is known of this app's old tokens.
     pub premise: Premise,
-    /// Acceptance was believed once in this generation for an attempt without any answer.
+    /// Acceptance was believed in this generation already, so that believing it again could be a second mistake
+    /// about one lost answer. Attempts that were all answered with an error code do not count against each other.
     pub was_believed_before: bool,
 }
 
@@ -58,9 +59,11 @@ pub(super) fn doubt(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<
         return Ok(None);
     };
     let Some(journalled) = journal::load(conn, *attempt)? else { return Ok(None) };
+    let only_unanswered = journalled.code.is_some();
+    let believed = journal::has_proof(conn, oa_id, row.generation, Proof::OldTokenAccepted, only_unanswered)?;
     Ok(Some(Doubt {
         attempt: *attempt,
-        was_believed_before: journal::has_proof(conn, oa_id, row.generation, Proof::OldTokenAccepted, true)?,
+        was_believed_before: believed,
         premise: premise(conn, &journalled.app_id)?.0,
         oa_id: oa_id.clone(),
         app_id: journalled.app_id,
