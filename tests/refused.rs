@@ -55,9 +55,6 @@ async fn a_refused_connection_is_tried_again_until_the_endpoint_is_back() {
     assert_eq!(bench.token("7").await, Some(old), "handed out meanwhile");
     assert_eq!(bench.simulator.ledger().presentations(), 0);
     bench.simulator.come_up().await.expect("the same port");
-    for fault in [Fault::CloseAtAccept, Fault::ResetAtAccept] {
-        bench.simulator.fault(Rule::once(fault));
-    }
     daemon.wait_for_oa("refresh.succeeded", "7").await;
     assert!(daemon.stop().await.success());
     let ledger = bench.simulator.ledger();
