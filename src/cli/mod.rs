@@ -113,7 +113,18 @@ impl From<OpenError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
-        Failure::new(exit::FAILED, format!("the store cannot be worked with: {error}; nothing was changed"))
+        let (exit_code, what_to_do) = match error {
+            StoreError::Unavailable(_) => {
+                (exit::NOT_NOW, "see that the disk has room and is well, and try again")
+            }
+            StoreError::Broken(_) | StoreError::Closed => {
+                (exit::FAILED, "keep a copy of the store and report it")
+            }
+        };
+        Failure::new(
+            exit_code,
+            format!("the store did not do it: {error}; nothing was changed; {what_to_do}"),
+        )
     }
 }
 

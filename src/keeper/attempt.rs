@@ -4,30 +4,71 @@
 //! panic in it ends as a verdict too, and the conclusion is repeated until the store has it: until then the answer
 //! is in a spill slot, or, when even that fails, in this task, which a stop waits for.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::claims::Hold;
 use super::{Keeper, events, premise};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::refresh_form;
-use crate::rotation::{AnswerBytes, Exchange, Verdict, judge};
+use crate::rotation::{AnswerBytes, Exchange, Reason, Verdict, judge};
 use crate::store::{
-    AppChange, Attempted, Claim, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer, StoreError,
+    AppChange, Attempted, Claim, Claimed, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer,
+    StoreError,
 };
 use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
 
 /// The waits between repeats of a conclusion that the store does not take: from, to.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// A store that has not taken an answer after this long may never: the answer goes to its slot meanwhile.
+const SLOW_STORE: Duration = Duration::from_secs(2);
+
+/// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
+/// is one, then leaves the OA uncertain.
+pub(super) async fn run_guarded(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) {
+    match tokio::spawn(run(Arc::clone(&keeper), oa_id.clone(), app_id)).await {
+        Ok(has_tried) if !has_tried => return,
+        Ok(_) => {}
+        Err(_) => abandon(&keeper, &oa_id).await,
+    }
+    keeper.wake.notify_one();
+}
+
+/// What was presented and has nobody waiting for it any more becomes uncertain, as soon as the store takes it.
+async fn abandon(keeper: &Keeper, oa_id: &OaId) {
+    loop {
+        let timing = Arc::clone(&keeper.settings.timing);
+        match keeper.store.abandon(oa_id.clone(), timing, keeper.now()).await {
+            Ok(Some(attempt)) => {
+                let probe_at = keeper.now().plus(keeper.settings.timing.settle);
+                events::refresh_uncertain(oa_id, attempt, "the attempt's own task panicked", probe_at);
+                return keeper.begin_doubt(oa_id, attempt);
+            }
+            Ok(None) | Err(StoreError::Closed) => return,
+            Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => {}
+        }
+        tokio::select! {
+            () = sleep(REPEAT.1) => {}
+            () = keeper.stop.cancelled() => return,
+        }
+    }
+}
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
-pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) -> bool {
+async fn run(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) -> bool {
     let Some(hold) = keeper.claims.take(&oa_id, &app_id) else { return false };
     let Some(slot) = keeper.store.take_slot() else { return false };
-    let claim = match keeper.store.claim(oa_id.clone()).await {
-        Ok(Some(claim)) => claim,
-        Ok(None) => return false,
+    let claim = match keeper.store.claim(oa_id.clone(), keeper.now()).await {
+        Ok(Claimed::Due(claim)) => claim,
+        Ok(Claimed::NotNow) => return false,
+        Ok(Claimed::Unproven) => {
+            if keeper.store.latch_unproven(oa_id.clone(), keeper.now()).await == Ok(true) {
+                events::reauthorization_required(&oa_id, Reason::ResponseLost);
+            }
+            return false;
+        }
         Err(StoreError::Broken(what)) => {
             events::oa_unreadable(&oa_id, &what);
             return false;
@@ -48,6 +89,7 @@ struct Attempt {
 
 impl Attempt {
     async fn run(self, slot: Slot) {
+        let measurement = premise::begin(&self.keeper, &self.claim).await;
         let started = self.keeper.clock.read();
         events::refresh_started(&self.claim.oa_id, self.id, self.claim.generation);
         let presented = self.present(started.time).await;
@@ -76,8 +118,12 @@ impl Attempt {
         };
         let spilled = answer.map(|answer| Arc::new(self.spilled(obtained, answer)));
         let attempted = Arc::new(attempted);
-        if let Some(concluded) = self.conclude(&attempted, spilled, slot).await {
-            self.tell(&attempted, &concluded);
+        let Some(concluded) = self.conclude(&attempted, spilled, slot).await else { return };
+        self.tell(&attempted, &concluded);
+        let is_superseded =
+            matches!(&attempted.verdict, Verdict::Granted(tokens) if tokens.access_token.is_some());
+        if let Some(measurement) = measurement.filter(|_| is_superseded) {
+            measurement.finish();
         }
     }
 
@@ -131,17 +177,25 @@ impl Attempt {
         let mut is_safe = spilled.is_none();
         loop {
             let timing = Arc::clone(&keeper.settings.timing);
-            let concluded = keeper.store.conclude(Arc::clone(attempted), timing, keeper.now(), roll).await;
+            let mut concluding =
+                pin!(keeper.store.conclude(Arc::clone(attempted), timing, keeper.now(), roll));
+            let concluded = tokio::select! {
+                concluded = &mut concluding => concluded,
+                () = sleep(SLOW_STORE), if !is_safe => {
+                    is_safe = spill(&mut slot, spilled.as_ref()).await;
+                    concluding.await
+                }
+            };
             let failure = match concluded {
                 Ok(concluded) => {
-                    self.free(slot).await;
+                    if let Err(error) = slot.clear().await {
+                        tracing::debug!(%error, "a spill slot cannot be emptied");
+                    }
                     return Some(concluded);
                 }
                 Err(failure) => failure,
             };
-            if let Some(spilled) = spilled.as_ref().filter(|_| !is_safe) {
-                is_safe = slot.fill(Arc::clone(spilled)).await.is_ok();
-            }
+            is_safe = is_safe || spill(&mut slot, spilled.as_ref()).await;
             if failure == StoreError::Closed && is_safe {
                 return None;
             }
@@ -150,17 +204,9 @@ impl Attempt {
                 has_complained = true;
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(REPEAT.1),
+                () = sleep(wait) => wait = (wait * 2).min(REPEAT.1),
                 () = keeper.stop.cancelled(), if is_safe => return None,
             }
-        }
-    }
-
-    /// Empties the slot once its answer is in the store. One that cannot be emptied stays out of use; the next
-    /// start finds its attempt concluded and empties it then.
-    async fn free(&self, mut slot: Slot) {
-        if let Err(error) = slot.clear().await {
-            tracing::debug!(%error, "a spill slot cannot be emptied");
         }
     }
 
@@ -175,9 +221,6 @@ impl Attempt {
                 }
                 if let Some(reason) = reason {
                     events::reauthorization_required(oa_id, *reason);
-                }
-                if matches!(&attempted.verdict, Verdict::Granted(tokens) if tokens.access_token.is_some()) {
-                    premise::measure(&self.keeper, &self.claim);
                 }
             }
             Effect::Retry { retry_at } => {
@@ -196,6 +239,14 @@ impl Attempt {
             AppChange::Blocked => events::app_refused(&self.claim.app_id, &detail),
             AppChange::Released => events::app_released(&self.claim.app_id),
         }
+    }
+}
+
+/// Brings the answer into its slot. `false`: not even that took it.
+async fn spill(slot: &mut Slot, spilled: Option<&Arc<SpilledAnswer>>) -> bool {
+    match spilled {
+        Some(spilled) => slot.fill(Arc::clone(spilled)).await.is_ok(),
+        None => true,
     }
 }
 

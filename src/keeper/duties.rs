@@ -117,8 +117,10 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 }
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
-    let gone = keeper.store.prune(keeper.settings.keep_history, keeper.now()).await?;
-    tracing::debug!(gone, "old journal rows are pruned");
+    // In steps, so that whoever else needs the store gets his turn between.
+    while keeper.store.prune(keeper.settings.keep_history, keeper.now()).await? > 0 {
+        tracing::debug!("old journal rows were pruned");
+    }
     Ok(())
 }
 

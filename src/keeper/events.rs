@@ -180,6 +180,14 @@ pub(super) fn store_recovered(detail: &str) {
     info!(event = "store.recovered", detail, "the store takes writes again");
 }
 
+pub(super) fn answer_orphaned(attempt_id: AttemptId) {
+    error!(
+        event = "store.answer_orphaned", %attempt_id,
+        "a spill slot held the answer to an attempt that the store does not know; it is kept. Was the store replaced \
+         by an older copy? Then import fresh sets"
+    );
+}
+
 pub(super) fn slot_torn(detail: usize) {
     warn!(event = "store.slot_torn", detail, "an answer was cut short by a crash and could not be read");
 }

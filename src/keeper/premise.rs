@@ -1,61 +1,89 @@
 //! Measuring the premise: does an app's old access token die when its successor is made?
 //!
-//! After the app's first success, and once a day, the token that was just superseded is asked about, `settle`
-//! later. A token that has reached its own end by then says nothing, and is not asked.
+//! With the app's first success, and once a day, the token that is about to be superseded is asked about before and,
+//! `settle` after its successor came, once more. Alive and then dead says that it dies; alive afterwards says that
+//! it outlives. A token that nobody saw alive, or that has reached its own end meanwhile, says nothing by being
+//! dead: it may have died of age.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Keeper, events, lock};
+use crate::clock::Time;
 use crate::id::AppId;
 use crate::rotation::{Premise, Testimony};
 use crate::store::{Claim, StoreError};
 
 /// How long a measurement holds.
 const MEASURED_FOR: Duration = Duration::from_secs(86_400);
+/// How long the question before may hold up the refresh.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Measures in the background, if it is time to and nobody measures this app already.
-pub(super) fn measure(keeper: &Arc<Keeper>, superseded: &Claim) {
-    if !lock(&keeper.measuring).insert(superseded.app_id.clone()) {
-        return;
-    }
-    let (keeper, superseded) = (Arc::clone(keeper), superseded.clone());
-    keeper.tasks.clone().spawn(async move {
-        let _under_way = UnderWay { keeper: Arc::clone(&keeper), app_id: superseded.app_id.clone() };
-        let measured = tokio::select! {
-            measured = ask(&keeper, &superseded) => measured,
-            () = keeper.stop.cancelled() => return,
-        };
-        if let Err(error) = measured {
-            tracing::debug!(%error, "what was measured cannot be stored");
-        }
-    });
+/// A measurement under way. Dropped, it is given up.
+pub(super) struct Measurement {
+    under_way: UnderWay,
+    claim: Claim,
+    before: Premise,
+    was_alive: bool,
 }
 
-async fn ask(keeper: &Keeper, superseded: &Claim) -> Result<(), StoreError> {
-    let (before, measured_at) = keeper.store.premise(superseded.app_id.clone()).await?;
-    let is_fresh = measured_at.is_some_and(|at| at <= keeper.now() && keeper.now().since(at) < MEASURED_FOR);
-    let (Some(access_token), Some(endpoint), false) =
-        (&superseded.access_token, keeper.settings.apps.get(&superseded.app_id), is_fresh)
-    else {
-        return Ok(());
-    };
-    tokio::time::sleep(keeper.settings.timing.settle).await;
-    if superseded.access_token_expires_at.is_none_or(|end| end <= keeper.now()) {
-        return Ok(());
+/// Begins to measure, if it is time to and nobody measures this app already.
+pub(super) async fn begin(keeper: &Arc<Keeper>, claim: &Claim) -> Option<Measurement> {
+    let endpoint = keeper.settings.apps.get(&claim.app_id)?;
+    let access_token = claim.access_token.as_ref()?;
+    if !lock(&keeper.measuring).insert(claim.app_id.clone()) {
+        return None;
     }
-    let measured = match keeper.door.probe(&endpoint.api_url, access_token, &superseded.oa_id).await {
-        Testimony::Accepted => Premise::OldTokenOutlives,
-        Testimony::Refused(_) if superseded.access_token_expires_at.is_some_and(|end| end > keeper.now()) => {
-            Premise::OldTokenDies
+    let under_way = UnderWay { keeper: Arc::clone(keeper), app_id: claim.app_id.clone() };
+    let (before, measured_at) = keeper.store.premise(claim.app_id.clone()).await.ok()?;
+    if measured_at.is_some_and(|at| is_fresh(at, keeper.now())) {
+        return None;
+    }
+    let asked = tokio::select! {
+        asked = tokio::time::timeout(PATIENCE, keeper.door.probe(&endpoint.api_url, access_token, &claim.oa_id)) => asked,
+        () = keeper.stop.cancelled() => return None,
+    };
+    Some(Measurement { under_way, claim: claim.clone(), before, was_alive: asked == Ok(Testimony::Accepted) })
+}
+
+fn is_fresh(measured_at: Time, now: Time) -> bool {
+    measured_at <= now && now.since(measured_at) < MEASURED_FOR
+}
+
+impl Measurement {
+    /// The successor is stored: the old token is asked about once more, in the background.
+    pub(super) fn finish(self) {
+        let keeper = Arc::clone(&self.under_way.keeper);
+        keeper.tasks.clone().spawn(async move {
+            let measured = tokio::select! {
+                measured = self.ask(&keeper) => measured,
+                () = keeper.stop.cancelled() => return,
+            };
+            if let Err(error) = measured {
+                tracing::debug!(%error, "what was measured cannot be stored");
+            }
+        });
+    }
+
+    async fn ask(&self, keeper: &Keeper) -> Result<(), StoreError> {
+        let Claim { app_id, oa_id, access_token, access_token_expires_at, .. } = &self.claim;
+        let (Some(access_token), Some(endpoint)) = (access_token, keeper.settings.apps.get(app_id)) else {
+            return Ok(());
+        };
+        tokio::time::sleep(keeper.settings.timing.settle).await;
+        let testimony = keeper.door.probe(&endpoint.api_url, access_token, oa_id).await;
+        let should_live = access_token_expires_at.is_some_and(|end| end > keeper.now());
+        let measured = match testimony {
+            Testimony::Accepted => Premise::OldTokenOutlives,
+            Testimony::Refused(_) if self.was_alive && should_live => Premise::OldTokenDies,
+            Testimony::Refused(_) | Testimony::Unclear(_) => return Ok(()),
+        };
+        keeper.store.record_premise(app_id.clone(), measured, keeper.now()).await?;
+        if measured == Premise::OldTokenOutlives && self.before != measured {
+            events::old_token_outlives(app_id);
         }
-        Testimony::Refused(_) | Testimony::Unclear(_) => return Ok(()),
-    };
-    keeper.store.record_premise(superseded.app_id.clone(), measured, keeper.now()).await?;
-    if measured == Premise::OldTokenOutlives && before != measured {
-        events::old_token_outlives(&superseded.app_id);
+        Ok(())
     }
-    Ok(())
 }
 
 /// Marks the app as being measured, until dropped.

@@ -21,7 +21,7 @@ pub(super) async fn open_and_recover(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
 ) -> Result<Option<Opened>, RunError> {
-    let mut patience = Patience { wait: REPEAT.0, has_complained: false, stop };
+    let mut patience = Patience::new(stop);
     let mut opened = loop {
         match open(config.store_path.clone()).await? {
             Ok(opened) => break opened,
@@ -41,23 +41,32 @@ pub(super) async fn open_and_recover(
             Err(_) => return Ok(None),
         }
     }
-    if patience.has_complained {
-        events::store_recovered("the start went through");
-    }
+    patience.end();
     tell(&recovered, config, clock.as_ref());
     Ok(Some(opened))
 }
 
 /// Waits ever longer for a disk to mend, and says once that it does.
-struct Patience<'s> {
+pub(super) struct Patience<'s> {
     wait: Duration,
     has_complained: bool,
     stop: &'s CancellationToken,
 }
 
-impl Patience<'_> {
+impl<'s> Patience<'s> {
+    pub(super) fn new(stop: &'s CancellationToken) -> Patience<'s> {
+        Patience { wait: REPEAT.0, has_complained: false, stop }
+    }
+
+    /// The disk let us through.
+    pub(super) fn end(self) {
+        if self.has_complained {
+            events::store_recovered("the start went through");
+        }
+    }
+
     /// `false`: it is time to stop.
-    async fn wait(&mut self, what: &str) -> bool {
+    pub(super) async fn wait(&mut self, what: &str) -> bool {
         if !self.has_complained {
             events::store_failed(what);
             self.has_complained = true;
@@ -127,8 +136,11 @@ fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {
             Effect::KeptAside => events::refresh_superseded(oa_id, *attempt),
             Effect::AlreadyConcluded => {}
         }
-        if let (AppChange::Blocked, Some(oa)) = (concluded.app, config.oas.get(oa_id)) {
-            events::app_refused(&oa.app, "an answer was taken from its slot");
+        let Some(oa) = config.oas.get(oa_id) else { continue };
+        match concluded.app {
+            AppChange::None => {}
+            AppChange::Blocked => events::app_refused(&oa.app, "an answer was taken from its slot"),
+            AppChange::Released => events::app_released(&oa.app),
         }
     }
     let probe_at = clock.now().plus(config.timing.settle);
@@ -136,6 +148,7 @@ fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {
         let detail = "the program ended before an answer came";
         events::refresh_uncertain(oa_id, *attempt, detail, probe_at);
     }
+    recovered.orphans.iter().for_each(|attempt| events::answer_orphaned(*attempt));
     if recovered.torn > 0 {
         events::slot_torn(recovered.torn);
     }

@@ -10,6 +10,7 @@ use super::settings::Settings;
 use super::{Keeper, duties, events, health, recovery, signals};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::rotation::Reason;
 use crate::store::{OpenError, State, StoreError};
 use crate::telemetry::LinesDropped;
 use crate::zalo::{ClientError, Door};
@@ -101,6 +102,7 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
 
 /// Brings the store up to the config, once it takes writes.
 async fn prepare(keeper: &Keeper) -> Result<(), StoreError> {
+    let mut patience = recovery::Patience::new(&keeper.stop);
     loop {
         let prepared = match keeper.store.manage(keeper.settings.managed.clone()).await {
             Ok(()) => keeper.store.allow_trials(keeper.now()).await,
@@ -108,19 +110,18 @@ async fn prepare(keeper: &Keeper) -> Result<(), StoreError> {
         };
         match prepared {
             Ok(()) => break,
-            Err(StoreError::Unavailable(detail)) => {
-                events::store_failed(&detail);
-                tokio::select! {
-                    () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-                    () = keeper.stop.cancelled() => return Ok(()),
-                }
-            }
+            Err(StoreError::Unavailable(what)) if patience.wait(&what).await => {}
+            Err(StoreError::Unavailable(_)) => return Ok(()),
             Err(error) => return Err(error),
         }
     }
+    patience.end();
     for oa in keeper.store.statuses(keeper.settings.managed.clone(), keeper.now()).await? {
         if oa.state == State::AwaitingGrant {
             events::awaiting_grant(&oa.oa_id);
+        }
+        if oa.reason == Some(Reason::RowUnreadable.to_string()) {
+            events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");
         }
     }
     Ok(())

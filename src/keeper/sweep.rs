@@ -81,12 +81,7 @@ impl Keeper {
                 continue;
             }
             started += 1;
-            let keeper = Arc::clone(self);
-            self.tasks.spawn(async move {
-                if attempt::run(Arc::clone(&keeper), oa_id, app_id).await {
-                    keeper.wake.notify_one();
-                }
-            });
+            self.tasks.spawn(attempt::run_guarded(Arc::clone(self), oa_id, app_id));
         }
         Ok(())
     }

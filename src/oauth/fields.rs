@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 /// A field's value, as the raw text of the JSON: a string with its quotes, a number as it was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) enum Raw {
     /// Absent, `null` or the empty string: Zalo uses all three for "none".
     #[default]
@@ -38,7 +38,7 @@ impl Raw {
 }
 
 /// The fields of one level that mean something to us.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Level {
     pub(super) access_token: Raw,
     pub(super) refresh_token: Raw,
@@ -89,7 +89,6 @@ impl Level {
 }
 
 /// What could be read of an answer.
-#[derive(Debug)]
 pub(super) struct Fields {
     pub(super) level: Level,
     /// The object was closed: nothing of it is missing.

@@ -29,10 +29,11 @@ pub fn slow_wait(timing: &Timing, roll: Roll) -> Duration {
     timing.retry_max.mul_f64(0.5 + roll.0 / 2.0)
 }
 
-/// After a 429: what the service asks for, up to [`longest_retry_after`], and never less than the usual wait.
+/// After a 429: what the service asks for, up to [`longest_retry_after`], and the usual wait on top, so that not all
+/// that were sent away come back at the same instant.
 pub fn throttled_wait(timing: &Timing, retry_after: Option<Duration>, failures: u32, roll: Roll) -> Duration {
     let asked = retry_after.unwrap_or_default().min(longest_retry_after());
-    asked.max(retry_wait(timing, failures, roll))
+    asked + retry_wait(timing, failures, roll)
 }
 
 /// `first`·2ⁿ, at most `longest`.
@@ -60,7 +61,7 @@ mod tests {
             let timing = Timing::default();
             let wait = throttled_wait(&timing, Some(Duration::from_secs(seconds)), 3, Roll(roll));
             prop_assert!(wait >= Duration::from_secs(seconds.min(3_600)));
-            prop_assert!(wait <= longest_retry_after());
+            prop_assert!(wait <= longest_retry_after() + timing.retry_max);
         }
     }
 

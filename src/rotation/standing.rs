@@ -60,6 +60,8 @@ pub enum Reason {
     AppRefused,
     /// The config names another app than the one that the set was granted to.
     AppChanged,
+    /// The OA's row in the store lacks a part.
+    RowUnreadable,
     /// The token endpoint kept answering with a code that nobody has documented.
     Error(ErrorCode),
 }
@@ -74,6 +76,7 @@ impl fmt::Display for Reason {
             Reason::RefreshTokenRepeated => f.write_str("refresh_token_repeated"),
             Reason::AppRefused => f.write_str("app_refused"),
             Reason::AppChanged => f.write_str("app_changed"),
+            Reason::RowUnreadable => f.write_str("row_unreadable"),
             Reason::Error(code) => write!(f, "error_{code}"),
         }
     }
@@ -90,6 +93,7 @@ impl Reason {
             "refresh_token_repeated" => Reason::RefreshTokenRepeated,
             "app_refused" => Reason::AppRefused,
             "app_changed" => Reason::AppChanged,
+            "row_unreadable" => Reason::RowUnreadable,
             other => Reason::Error(ErrorCode(other.strip_prefix("error_")?.parse().ok()?)),
         })
     }
@@ -109,6 +113,7 @@ mod tests {
             Reason::RefreshTokenRepeated,
             Reason::AppRefused,
             Reason::AppChanged,
+            Reason::RowUnreadable,
             Reason::Error(ErrorCode(-14020)),
         ] {
             assert_eq!(Reason::parse(&reason.to_string()), Some(reason));

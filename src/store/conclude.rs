@@ -7,6 +7,7 @@
 use rusqlite::{Connection, params};
 use std::time::Duration;
 
+use super::fleet;
 use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::present::Claim;
 use super::rows::{self, OaRow, Obtained, StoredSet};
@@ -22,8 +23,7 @@ use crate::secret::Secret;
 /// How long a blocked app waits before one of its OAs may try again.
 const TRIAL_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// Everything that is known of an attempt when it ends.
-#[derive(Debug)]
+/// Everything that is known of an attempt when it ends. Without `Debug`: the raw answer is as secret as a token.
 pub struct Attempted {
     /// The attempt.
     pub attempt: AttemptId,
@@ -137,7 +137,12 @@ pub(super) fn conclude(
     } else if is_superseded {
         let aside = Outcome { class: "superseded", answer: attempted.answer.as_deref(), ..outcome };
         journal::note(tx, id, Phase::Closed, &aside, now)?;
+        if let Verdict::Granted(GrantedTokens { refresh_token: Some(late), .. }) = verdict {
+            journal::own(tx, late.digest(), &attempt.oa_id, now)?;
+        }
         return Ok(Concluded { effect: Effect::KeptAside, app: AppChange::None });
+    } else if matches!(verdict, Verdict::NotPresented { .. }) {
+        journal::note_barred(tx, id, &outcome, now)?;
     } else {
         let phase = if matches!(verdict, Verdict::Unknown { .. }) { Phase::Uncertain } else { Phase::Closed };
         journal::note(tx, id, phase, &outcome, now)?;
@@ -158,7 +163,8 @@ pub(super) fn conclude(
     };
     debug_assert_eq!(conclusion.attempt == AttemptEnd::Uncertain, matches!(effect, Effect::Uncertain { .. }));
     rows::save(tx, &row)?;
-    let app = tell_app(tx, &attempt.app_id, conclusion.app, &effect, now)?;
+    journal::forget_surplus(tx, &row.oa_id)?;
+    let app = tell_app(tx, &attempt.app_id, conclusion.app, &effect, attempted.started_at, now)?;
     Ok(Concluded { effect, app })
 }
 
@@ -173,13 +179,15 @@ fn unjournalled(claim: &Claim) -> AttemptRow {
     }
 }
 
-/// The raw bytes are kept of every answer that is not adopted whole.
+/// The raw bytes are kept of every answer that is not adopted whole, but of those that prove that nothing was
+/// spent: no successor can be in them.
 fn kept_answer(attempted: &Attempted) -> Option<&[u8]> {
-    let is_adopted_whole = matches!(
-        &attempted.verdict,
-        Verdict::Granted(GrantedTokens { access_token: Some(_), refresh_token: Some(_), .. })
-    );
-    attempted.answer.as_deref().filter(|bytes| !is_adopted_whole && !bytes.is_empty())
+    let is_needless = match &attempted.verdict {
+        Verdict::Granted(tokens) => tokens.access_token.is_some() && tokens.refresh_token.is_some(),
+        Verdict::NotPresented { .. } | Verdict::Throttled { .. } | Verdict::AppRefused(_) => true,
+        Verdict::Dead(_) | Verdict::Unknown { .. } => false,
+    };
+    attempted.answer.as_deref().filter(|bytes| !is_needless && !bytes.is_empty())
 }
 
 fn successor_of(tx: &Connection, verdict: &Verdict, attempt: &AttemptRow) -> rusqlite::Result<Successor> {
@@ -209,12 +217,15 @@ fn adopt(
     timing: &Timing,
     now: Time,
 ) -> rusqlite::Result<Effect> {
-    let refresh_token = match successor {
-        Successor::New | Successor::SameAgain => tokens.refresh_token.clone(),
-        Successor::Known | Successor::Missing => None,
+    let (refresh_token, has_successor) = match successor {
+        Successor::New | Successor::SameAgain => (tokens.refresh_token.clone(), true),
+        // The old one stays where it is: nothing here deletes a token. Without proof it is never presented again.
+        Successor::Known | Successor::Missing => {
+            (row.set.as_ref().and_then(|set| set.refresh_token.clone()), false)
+        }
     };
     let set = stored_set(tokens, refresh_token, app_id.clone(), attempted.obtained.clone(), timing);
-    let is_whole = set.access_token.is_some() && set.refresh_token.is_some();
+    let is_whole = set.access_token.is_some() && has_successor;
     if is_whole {
         journal::drop_answers(tx, &row.oa_id)?;
     } else if let Some(answer) = &attempted.answer {
@@ -287,11 +298,11 @@ fn tell_app(
     app_id: &AppId,
     news: AppNews,
     effect: &Effect,
+    started_at: Time,
     now: Time,
 ) -> rusqlite::Result<AppChange> {
-    let was_blocked: bool = tx
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM app WHERE app_id = ?1 AND refused_since IS NOT NULL)")?
-        .query_row([app_id.as_str()], |row| row.get(0))?;
+    let refused_since = fleet::refused_since(tx, app_id)?;
+    let was_blocked = refused_since.is_some();
     let set_trial = |trial_at: Time| {
         tx.prepare_cached(
             "INSERT INTO app (app_id, refused_since, trial_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) DO UPDATE \
@@ -310,6 +321,10 @@ fn tell_app(
                 [app_id.as_str()],
             )?;
             Ok(AppChange::Released)
+        }
+        // Under way already when the app was refused: no trial.
+        (AppNews::None, true) if refused_since.is_some_and(|since| started_at <= since) => {
+            Ok(AppChange::None)
         }
         (AppNews::None, true) => {
             let trial_at = match effect {

@@ -53,6 +53,11 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
         Ok(found) if found.mode() & 0o022 != 0 && found.mode() & 0o1000 == 0 => {
             Err(OpenError::NotPermitted(format!("others may write into {shown}; run: chmod go-w {shown}")))
         }
+        // Root may do anything anyway.
+        Ok(found) if !is_mine(found.uid()) && found.uid() != 0 => Err(OpenError::NotPermitted(format!(
+            "{shown} belongs to uid {}, who could replace the store; run as that user, or give it to this one",
+            found.uid()
+        ))),
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::DirBuilder::new()
             .recursive(true)
@@ -61,6 +66,12 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
             .map_err(|error| io_error(&format!("{shown} cannot be made"), &error)),
         Err(error) => Err(io_error(&format!("{shown} cannot be looked at"), &error)),
     }
+}
+
+/// Does it belong to this user? To root everything does.
+fn is_mine(owner: u32) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    owner == me || me == 0
 }
 
 /// Refuses a file that is a link, no file, another user's, or open to others. `Ok(false)`: there is none.
@@ -80,7 +91,7 @@ pub(super) fn check_file(path: &Path) -> Result<bool, OpenError> {
         return Err(OpenError::Unusable(format!("{shown} is not a regular file; correct [store] path")));
     }
     let me = rustix::process::geteuid().as_raw();
-    if found.uid() != me && me != 0 {
+    if !is_mine(found.uid()) {
         return Err(OpenError::NotPermitted(format!(
             "{shown} belongs to uid {}, this program runs as uid {me}; run it as the owner (sudo -u \\#{})",
             found.uid(),
@@ -181,17 +192,54 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Opens an existing database to look at it. `None`: it has no rows yet.
+///
+/// A reader of a write-ahead log needs an index file, which a full or read-only disk may not let it make. Nobody
+/// has the database open then, or the index would be there; so it is read without: as a file that does not change
+/// if the log is empty, and alone if it is not.
 pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenError> {
     assert_sqlite();
-    let open = |flags| Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let conn = open(OpenFlags::SQLITE_OPEN_READ_WRITE)
-        .or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))
-        .map_err(|error| sql_error(path, error))?;
-    configure(&conn)
-        .and_then(|()| conn.pragma_update(None, "query_only", true))
-        .map_err(|e| sql_error(path, e))?;
+    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
+    match look(path, Access::Shared) {
+        Err(OpenError::Unavailable(_)) if has_log => look(path, Access::Alone),
+        Err(OpenError::Unavailable(_)) => look(path, Access::Unchanging),
+        looked => looked,
+    }
+}
+
+/// How a database is opened to look at it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Shared,
+    Alone,
+    Unchanging,
+}
+
+fn look(path: &Path, access: Access) -> Result<Option<Connection>, OpenError> {
+    let conn = open_to_look(path, access).map_err(|error| sql_error(path, error))?;
+    let prepare = || {
+        if access == Access::Alone {
+            conn.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
+        }
+        configure(&conn)?;
+        conn.pragma_update(None, "query_only", true)
+    };
+    prepare().map_err(|error| sql_error(path, error))?;
     let version = check_identity(&conn, path)?;
     Ok((version == schema::newest_version()).then_some(conn))
+}
+
+fn open_to_look(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    let no_mutex = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if access == Access::Unchanging {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut uri =
+            url::Url::from_file_path(absolute).map_err(|()| rusqlite::Error::InvalidPath(path.to_owned()))?;
+        uri.set_query(Some("immutable=1"));
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | no_mutex;
+        return Connection::open_with_flags(uri.as_str(), flags);
+    }
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | no_mutex)
+        .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | no_mutex))
 }
 
 /// The library that was linked is the one that this program was built and tested with, or a later one.
@@ -265,6 +313,12 @@ fn io_error(what: &str, error: &io::Error) -> OpenError {
             "{what}: permission denied; run as the user that owns the store"
         ));
     }
+    if matches!(
+        error.kind(),
+        io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput
+    ) {
+        return OpenError::Unusable(format!("{what}: {error}; correct [store] path"));
+    }
     OpenError::Unavailable(format!("{what}: {error}; free or repair the disk"))
 }
 
@@ -279,9 +333,8 @@ fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
         Some(ErrorCode::PermissionDenied) => OpenError::NotPermitted(format!(
             "{shown} cannot be opened: permission denied; run as the user that owns the store"
         )),
-        _ if std::fs::File::open(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) =>
-        {
+        // Not by opening it: closing it again would drop SQLite's own locks.
+        _ if rustix::fs::access(path, rustix::fs::Access::READ_OK) == Err(rustix::io::Errno::ACCESS) => {
             OpenError::NotPermitted(format!(
                 "{shown} cannot be opened: permission denied; run as the user that owns the store"
             ))

@@ -97,10 +97,44 @@ pub(super) fn due_refreshes(
 
 /// Is this app blocked?
 pub(super) fn is_blocked(conn: &Connection, app_id: &AppId) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM app WHERE app_id = ?1 AND refused_since IS NOT NULL")?
-        .query_row([app_id.as_str()], |_| Ok(()))
+    refused_since(conn, app_id).map(|since| since.is_some())
+}
+
+/// Since when the app's credentials are refused, if they are.
+pub(super) fn refused_since(conn: &Connection, app_id: &AppId) -> rusqlite::Result<Option<Time>> {
+    conn.prepare_cached("SELECT refused_since FROM app WHERE app_id = ?1")?
+        .query_row([app_id.as_str()], |row| row.get::<_, Option<i64>>(0))
         .optional()
-        .map(|found| found.is_some())
+        .map(|found| found.flatten().map(Time::from_millis))
+}
+
+/// May an OA of this app be refreshed now?
+pub(super) fn admission(conn: &Connection, app_id: &AppId, now: Time) -> rusqlite::Result<Admission> {
+    let trial_at = conn
+        .prepare_cached("SELECT trial_at FROM app WHERE app_id = ?1 AND refused_since IS NOT NULL")?
+        .query_row([app_id.as_str()], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    Ok(match trial_at {
+        None => Admission::Open,
+        Some(Some(at)) if at <= now.as_millis() => Admission::Trial,
+        Some(_) => Admission::Blocked,
+    })
+}
+
+/// Whether an app's OAs may be refreshed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// All that are due.
+    Open,
+    /// One, due or not.
+    Trial,
+    /// None.
+    Blocked,
+}
+
+/// Is a plan due that was made at `planned_at` for `at`? One that was made in the future is: the clock was set back.
+pub(super) fn is_due(at: Time, planned_at: Option<Time>, now: Time) -> bool {
+    at <= now || planned_at.is_some_and(|planned_at| planned_at > now.plus(CLOCK_TOLERANCE))
 }
 
 /// The uncertain OAs about which Zalo is to be asked. When, the daemon's own clock decides.

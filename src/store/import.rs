@@ -138,7 +138,7 @@ pub(super) fn take_unsaid(tx: &Connection) -> rusqlite::Result<Vec<(OaId, u64, O
 
 /// Is there an import that has not been announced?
 pub(super) fn has_unsaid(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM oa WHERE import_unsaid = 1 LIMIT 1")?
+    conn.prepare_cached("SELECT 1 FROM oa WHERE import_unsaid = 1 AND app_id IS NOT NULL LIMIT 1")?
         .query_row([], |_| Ok(()))
         .optional()
         .map(|found| found.is_some())

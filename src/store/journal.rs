@@ -11,8 +11,12 @@ use crate::secret::Digest;
 
 /// How long the digest of a refresh token is remembered: longer than any token lives.
 const REMEMBER_TOKENS: Duration = Duration::from_secs(400 * 86_400);
-/// How many attempts that were never presented are kept for each OA; an outage makes many of them.
-const KEEP_NOT_PRESENTED: u32 = 20;
+/// How many failures that leave nothing open are kept for each OA.
+const KEEP_FAILURES: u32 = 20;
+/// How many raw answers are kept for each OA until the next whole set. The newest are those that may hold it.
+const KEEP_ANSWERS: u32 = 3;
+/// How many rows one step of pruning deletes, so that it holds nobody up.
+const PRUNE_STEP: u32 = 1_000;
 
 /// An attempt's row, as far as decisions need it.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub(super) enum Phase {
 }
 
 /// What is written into an attempt's row when it ends, or stays without verdict.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outcome<'a> {
     pub(super) class: &'static str,
     pub(super) detail: &'a str,
@@ -118,12 +122,39 @@ pub(super) fn note_unjournalled(
         outcome.class,
         outcome.detail,
     ])?;
+    forget_surplus(tx, &row.oa_id)
+}
+
+/// Closes a journalled attempt whose gate was barred: its token was never presented.
+pub(super) fn note_barred(
+    tx: &Connection,
+    attempt: AttemptId,
+    outcome: &Outcome<'_>,
+    now: Time,
+) -> rusqlite::Result<()> {
+    note(tx, attempt, Phase::Closed, outcome, now)?;
+    tx.prepare_cached("UPDATE attempt SET presented_at = NULL WHERE attempt_id = ?1")?
+        .execute([attempt.as_bytes()])?;
+    Ok(())
+}
+
+/// Of the failures that leave nothing open (never presented, throttled, app refused) only the newest are kept: an
+/// outage makes many of them. Of the raw answers too. Neither touches the attempt that presented a token last.
+pub(super) fn forget_surplus(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()> {
+    const SURPLUS: &str =
+        "oa_id = ?1 AND phase = 'closed' AND class IN ('not_presented', 'throttled', 'app_refused')";
+    tx.prepare_cached(&format!(
+        "DELETE FROM attempt WHERE {SURPLUS} AND seq NOT IN \
+         (SELECT seq FROM attempt WHERE {SURPLUS} ORDER BY seq DESC LIMIT ?2) \
+         AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.digest = attempt.token_digest \
+         AND t.presented_by = attempt.attempt_id)"
+    ))?
+    .execute(params![oa_id.as_str(), KEEP_FAILURES])?;
     tx.prepare_cached(
-        "DELETE FROM attempt WHERE oa_id = ?1 AND presented_at IS NULL AND phase = 'closed' AND seq NOT IN \
-         (SELECT seq FROM attempt WHERE oa_id = ?1 AND presented_at IS NULL AND phase = 'closed' \
-          ORDER BY seq DESC LIMIT ?2)",
+        "UPDATE attempt SET answer = NULL WHERE oa_id = ?1 AND answer IS NOT NULL AND phase = 'closed' AND seq NOT IN \
+         (SELECT seq FROM attempt WHERE oa_id = ?1 AND answer IS NOT NULL ORDER BY seq DESC LIMIT ?2)",
     )?
-    .execute(params![row.oa_id.as_str(), KEEP_NOT_PRESENTED])?;
+    .execute(params![oa_id.as_str(), KEEP_ANSWERS])?;
     Ok(())
 }
 
@@ -190,19 +221,44 @@ pub(super) fn drop_answers(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Deletes journal rows older than `keep`, but none that is open, holds an answer or is about a token still held.
-/// Forgets refresh tokens that can no longer be alive. Returns how many journal rows went.
+/// Deletes one step of journal rows older than `keep`, but none that is open, holds an answer or is about a refresh
+/// token still held: its proof may still be needed. Forgets refresh tokens that can no longer be alive. Returns how
+/// many rows went; none means that nothing is left to do.
 pub(super) fn prune(tx: &Connection, keep: Duration, now: Time) -> rusqlite::Result<usize> {
-    let gone = tx.execute(
-        "DELETE FROM attempt WHERE phase = 'closed' AND answer IS NULL AND concluded_at < ?1 AND NOT EXISTS \
-         (SELECT 1 FROM oa WHERE oa.oa_id = attempt.oa_id AND oa.generation = attempt.generation)",
+    const STILL_HELD: &str =
+        "EXISTS (SELECT 1 FROM oa WHERE oa.oa_id = old.oa_id AND oa.refresh_token_digest =";
+    let attempts = tx.execute(
+        &format!(
+            "DELETE FROM attempt WHERE seq IN (SELECT seq FROM attempt old WHERE phase = 'closed' AND answer IS NULL \
+             AND concluded_at < ?1 AND NOT {STILL_HELD} old.token_digest) LIMIT ?2)"
+        ),
+        params![now.minus(keep).as_millis(), PRUNE_STEP],
+    )?;
+    tx.execute(
+        "DELETE FROM proof WHERE made_at < ?1 AND NOT EXISTS \
+         (SELECT 1 FROM attempt WHERE attempt.attempt_id = proof.attempt_id)",
         [now.minus(keep).as_millis()],
     )?;
-    tx.execute("DELETE FROM proof WHERE attempt_id NOT IN (SELECT attempt_id FROM attempt)", [])?;
-    tx.execute(
-        "DELETE FROM refresh_token WHERE first_seen_at < ?1 AND NOT EXISTS (SELECT 1 FROM oa \
-         JOIN attempt USING (oa_id, generation) WHERE attempt.token_digest = refresh_token.digest)",
-        [now.minus(REMEMBER_TOKENS).as_millis()],
+    let tokens = tx.execute(
+        &format!(
+            "DELETE FROM refresh_token WHERE digest IN (SELECT digest FROM refresh_token old \
+             WHERE first_seen_at < ?1 AND NOT {STILL_HELD} old.digest) LIMIT ?2)"
+        ),
+        params![now.minus(REMEMBER_TOKENS).as_millis(), PRUNE_STEP],
     )?;
-    Ok(gone)
+    Ok(attempts + tokens)
+}
+
+/// Keeps an answer whose attempt is not in the journal.
+pub(super) fn keep_orphan(
+    tx: &Connection,
+    attempt: AttemptId,
+    answer: &[u8],
+    now: Time,
+) -> rusqlite::Result<()> {
+    tx.execute(
+        "INSERT OR IGNORE INTO orphan_answer (attempt_id, received_at, answer) VALUES (?1, ?2, ?3)",
+        params![attempt.as_bytes(), now.as_millis(), answer],
+    )?;
+    Ok(())
 }

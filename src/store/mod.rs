@@ -33,7 +33,7 @@ pub use direct::Direct;
 pub use file::OpenError;
 pub use fleet::Managed;
 pub use import::{Import, Imported};
-pub use present::{Claim, Journalled};
+pub use present::{Claim, Claimed, Journalled};
 pub use recovery::{Opened, Recovered};
 pub use rows::Obtained;
 pub use settle::{Doubt, Settled};
@@ -110,8 +110,24 @@ impl Store {
     }
 
     /// Reads the OA again and says what an attempt is to work with.
-    pub async fn claim(&self, oa_id: OaId) -> Result<Option<Claim>, StoreError> {
-        self.writer.call(false, move |conn| present::claim(conn, &oa_id)).await
+    pub async fn claim(&self, oa_id: OaId, now: Time) -> Result<Claimed, StoreError> {
+        self.writer.call(false, move |conn| present::claim(conn, &oa_id, now)).await
+    }
+
+    /// Calls a person for an OA that [`Claimed::Unproven`] was said of. `false`: it is so no more.
+    pub async fn latch_unproven(&self, oa_id: OaId, now: Time) -> Result<bool, StoreError> {
+        self.writer.call(true, move |tx| present::latch_unproven(tx, &oa_id, now)).await
+    }
+
+    /// Nobody waits for the answer to this OA's open attempt any more. Returns the attempt that left it uncertain.
+    pub async fn abandon(
+        &self,
+        oa_id: OaId,
+        timing: Arc<Timing>,
+        now: Time,
+    ) -> Result<Option<AttemptId>, StoreError> {
+        let abandon = move |tx: &_| settle::abandon_presenting(tx, Some(&oa_id), &timing, now);
+        self.writer.call(true, abandon).await.map(|uncertain| uncertain.first().map(|(_, attempt)| *attempt))
     }
 
     /// Journals that the claimed token is about to be presented. Durable when this returns.
@@ -205,7 +221,7 @@ impl Store {
         self.writer.call(true, move |tx| fleet::take_reminders(tx, &ladder, now)).await
     }
 
-    /// Deletes old journal rows; returns how many.
+    /// Deletes one step of old journal rows; returns how many.
     pub async fn prune(&self, keep: Duration, now: Time) -> Result<usize, StoreError> {
         self.writer.call(true, move |tx| journal::prune(tx, keep, now)).await
     }
@@ -244,12 +260,15 @@ impl Slot {
         tokio::task::spawn_blocking(move || slots.fill(index, &spilled)).await?
     }
 
-    /// Empties the slot, after its answer became durable in the store.
-    pub async fn clear(&mut self) -> std::io::Result<()> {
-        if self.is_filled {
+    /// Empties the slot and gives it back, after its answer became durable in the store.
+    ///
+    /// # Errors
+    /// When it cannot be emptied. It is given back all the same: its content names an attempt that is concluded,
+    /// which the next start passes over, and the next answer overwrites it.
+    pub async fn clear(mut self) -> std::io::Result<()> {
+        if std::mem::take(&mut self.is_filled) {
             let (slots, index) = (Arc::clone(&self.slots), self.index);
             tokio::task::spawn_blocking(move || slots.clear(index)).await??;
-            self.is_filled = false;
         }
         Ok(())
     }

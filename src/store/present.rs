@@ -2,11 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::fleet::{self, Admission};
 use super::journal;
 use super::rows::{self, OaRow};
 use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
-use crate::rotation::Standing;
+use crate::rotation::{Reason, Retrying, Standing};
 use crate::secret::{Digest, Secret};
 
 /// What one attempt works with: the OA as it stood when it was claimed.
@@ -35,27 +36,44 @@ pub enum Journalled {
     Stale,
 }
 
-/// Reads the OA again and says what an attempt is to work with. `None`: nothing is to be done, because an import,
-/// an open attempt, a change of app or a latched state came between, or nothing proves that the token is unspent.
-pub(super) fn claim(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<Claim>> {
-    let Some(row) = rows::load(conn, oa_id)? else { return Ok(None) };
-    if has_open_attempt(conn, oa_id)? {
-        return Ok(None);
+/// What an attempt finds when it reads its OA again.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is due: this is what the attempt works with.
+    Due(Claim),
+    /// Nothing is to be done now: an import, an open attempt, a change of app, a verdict or a blocked app came
+    /// between.
+    NotNow,
+    /// Its token was presented before and nothing proves it unspent, although its state says that it may be tried.
+    Unproven,
+}
+
+/// Reads the OA again and says what an attempt is to work with.
+pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Result<Claimed> {
+    let Some(row) = rows::load(conn, oa_id)? else { return Ok(Claimed::NotNow) };
+    let plan = match row.standing {
+        Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }) => at,
+        Standing::AwaitingGrant | Standing::Uncertain(_) | Standing::ReauthorizationRequired(_) => {
+            return Ok(Claimed::NotNow);
+        }
+    };
+    let OaRow { oa_id, app_id, generation, set, planned_at, .. } = row;
+    let Some((set, managing_app)) = set.zip(app_id) else { return Ok(Claimed::NotNow) };
+    let may_go = match fleet::admission(conn, &managing_app, now)? {
+        Admission::Open => fleet::is_due(plan, planned_at, now),
+        Admission::Trial => true,
+        Admission::Blocked => false,
+    };
+    let refresh_token = set.refresh_token.filter(|_| may_go && set.app_id == managing_app);
+    let Some(refresh_token) = refresh_token else { return Ok(Claimed::NotNow) };
+    if has_open_attempt(conn, &oa_id)? {
+        return Ok(Claimed::NotNow);
     }
-    let is_claimable = match row.standing {
-        Standing::Scheduled { .. } | Standing::Retrying(_) => true,
-        Standing::AwaitingGrant | Standing::Uncertain(_) | Standing::ReauthorizationRequired(_) => false,
-    };
-    let OaRow { oa_id, app_id, generation, set, .. } = row;
-    let Some((set, managing_app)) = set.zip(app_id) else { return Ok(None) };
-    let Some(refresh_token) = set.refresh_token.filter(|_| is_claimable && set.app_id == managing_app) else {
-        return Ok(None);
-    };
     let provenance = journal::provenance(conn, refresh_token.digest())?;
     if provenance.is_some_and(|found| found.used_at.is_some()) {
-        return Ok(None);
+        return Ok(Claimed::Unproven);
     }
-    Ok(Some(Claim {
+    Ok(Claimed::Due(Claim {
         oa_id,
         app_id: set.app_id,
         generation,
@@ -63,6 +81,18 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<
         access_token: set.access_token,
         access_token_expires_at: set.access_token_expires_at,
     }))
+}
+
+/// Calls a person for an OA whose token was presented before without any proof that it is unspent. A right program
+/// never comes here; a wrong one must not leave the OA waiting in silence.
+pub(super) fn latch_unproven(tx: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Result<bool> {
+    if !matches!(claim(tx, oa_id, now)?, Claimed::Unproven) {
+        return Ok(false);
+    }
+    let Some(mut row) = rows::load(tx, oa_id)? else { return Ok(false) };
+    row.stand(Standing::ReauthorizationRequired(Reason::ResponseLost), now);
+    rows::save(tx, &row)?;
+    Ok(true)
 }
 
 /// Writes the attempt's row, if the OA is still as it was claimed and its token was never presented, or is proven
@@ -74,16 +104,12 @@ pub(super) fn present(
     started_at: Time,
     now: Time,
 ) -> rusqlite::Result<Journalled> {
-    let current = self::claim(tx, &claim.oa_id)?;
-    let is_as_claimed = current.is_some_and(|current| {
-        current.generation == claim.generation && current.refresh_token == claim.refresh_token
-    });
-    let digest = claim.refresh_token.digest();
-    let presented_by = last_presented_by(tx, digest)?;
-    if !is_as_claimed {
+    let Claimed::Due(current) = self::claim(tx, &claim.oa_id, now)? else { return Ok(Journalled::Stale) };
+    if current.generation != claim.generation || current.refresh_token != claim.refresh_token {
         return Ok(Journalled::Stale);
     }
-    if let Some(earlier) = presented_by {
+    let digest = claim.refresh_token.digest();
+    if let Some(earlier) = last_presented_by(tx, digest)? {
         let used = tx
             .prepare_cached("UPDATE proof SET used_by = ?2 WHERE attempt_id = ?1 AND used_by IS NULL")?
             .execute(params![earlier.as_bytes(), attempt.as_bytes()])?;

@@ -11,7 +11,7 @@
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::JoinHandle;
 
 use super::Store;
@@ -30,7 +30,6 @@ pub struct Opened {
     conn: Connection,
     slots: Slots,
     lock: File,
-    path: PathBuf,
 }
 
 /// What an earlier run had left.
@@ -40,6 +39,8 @@ pub struct Recovered {
     pub taken_in: Vec<(OaId, AttemptId, Concluded)>,
     /// Attempts that left their OA uncertain.
     pub uncertain: Vec<(OaId, AttemptId)>,
+    /// Answers to attempts that the store has never heard of; they are kept.
+    pub orphans: Vec<AttemptId>,
     /// Slots that held nothing readable.
     pub torn: usize,
 }
@@ -65,15 +66,14 @@ impl Opened {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&slots_path)
             .map_err(|error| OpenError::Unavailable(format!("{}: {error}", slots_path.display())))?;
-        Ok(Opened { conn, slots: Slots::over(slots), lock, path: path.to_owned() })
+        Ok(Opened { conn, slots: Slots::over(slots), lock })
     }
 
     /// Takes up what an earlier run left. May be repeated until it succeeds; what was done stays done, and is
     /// added to `recovered`.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] while the disk does not let us, [`StoreError::Broken`] when a slot answers an
-    /// attempt that the store has never heard of.
+    /// [`StoreError::Unavailable`] while the disk does not let us.
     pub fn recover(
         &self,
         slot_count: usize,
@@ -87,14 +87,20 @@ impl Opened {
         for index in 0..self.slots.count().map_err(unavailable)? {
             match self.slots.read(index).map_err(unavailable)? {
                 Content::Empty => continue,
-                Content::Torn => recovered.torn += 1,
+                Content::Torn => {
+                    self.slots.clear(index).map_err(unavailable)?;
+                    recovered.torn += 1;
+                }
                 Content::Filled(spilled) => {
-                    recovered.taken_in.extend(self.take_in(&spilled, timing, now, roll())?);
+                    match self.take_in(&spilled, timing, now, roll())? {
+                        Some(taken_in) => recovered.taken_in.push(taken_in),
+                        None => recovered.orphans.push(spilled.attempt),
+                    }
+                    self.slots.clear(index).map_err(unavailable)?;
                 }
             }
-            self.slots.clear(index).map_err(unavailable)?;
         }
-        let uncertain = self.transact(|tx| settle::abandon_presenting(tx, timing, now))?;
+        let uncertain = self.transact(|tx| settle::abandon_presenting(tx, None, timing, now))?;
         recovered.uncertain.extend(uncertain);
         self.slots.prepare(slot_count).map_err(unavailable)
     }
@@ -104,7 +110,7 @@ impl Opened {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
-        let Opened { conn, slots, lock, path: _ } = self;
+        let Opened { conn, slots, lock } = self;
         let (writer, thread) = Writer::start(conn)?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
@@ -136,7 +142,10 @@ impl Opened {
         roll: Roll,
     ) -> Result<Option<(OaId, AttemptId, Concluded)>, StoreError> {
         self.transact(|tx| {
-            let Some(journalled) = journal::load(tx, spilled.attempt)? else { return Ok(None) };
+            let Some(journalled) = journal::load(tx, spilled.attempt)? else {
+                journal::keep_orphan(tx, spilled.attempt, &spilled.answer.body, now)?;
+                return Ok(None);
+            };
             let attempted = Attempted {
                 attempt: spilled.attempt,
                 claim: None,
@@ -148,17 +157,7 @@ impl Opened {
             };
             let concluded = conclude(tx, &attempted, timing, now, roll)?;
             Ok(Some((journalled.oa_id, spilled.attempt, concluded)))
-        })?
-        .map_or_else(
-            || {
-                Err(StoreError::Broken(format!(
-                    "{}-slots holds an answer to an attempt that the store does not know; was the store replaced by \
-                     an older copy? put the right one back, or move that file away",
-                    self.path.display()
-                )))
-            },
-            |taken_in| Ok(Some(taken_in)),
-        )
+        })
     }
 
     fn transact<T>(&self, verb: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {

@@ -1,6 +1,5 @@
 //! One OA's row, taken apart and put together whole, so that a new column cannot be forgotten.
 
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use std::time::Duration;
 
@@ -72,7 +71,10 @@ impl Obtained {
     /// wall clock was read, there is no second witness, and nothing speaks against the first.
     pub fn agrees_with(&self, now: &Reading) -> bool {
         const TOLERANCE: u64 = 60_000;
-        let Some((uptime, boot)) = &self.uptime else { return true };
+        let Some((uptime, boot)) = &self.uptime else { return now.time >= self.time };
+        if now.time < self.time {
+            return false;
+        }
         if **boot != *now.boot {
             return true;
         }
@@ -85,7 +87,8 @@ impl Obtained {
 const COLUMNS: &str = "oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, obtained_at, \
      obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, reason, \
      next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, expiry_said, \
-     import_unsaid, (SELECT attempt_id FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase = 'uncertain')";
+     import_unsaid, (SELECT attempt_id FROM attempt \
+     WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed' AND phase = 'uncertain')";
 
 pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<OaRow>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa WHERE oa_id = ?1"))?
@@ -145,10 +148,8 @@ fn read_standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
         ("retrying", Some(retry_at), _, _) => Standing::Retrying(Retrying { retry_at }),
         ("uncertain", probe_at, _, Some(attempt)) => Standing::Uncertain(Uncertain { attempt, probe_at }),
         ("reauthorization_required", _, Some(reason), _) => Standing::ReauthorizationRequired(reason),
-        _ => {
-            let what = format!("state {state:?} lacks a part");
-            return Err(rusqlite::Error::FromSqlConversionFailure(12, Type::Text, what.into()));
-        }
+        // A row that lacks a part of its state: its tokens are kept and handed out, and a person has to look.
+        _ => Standing::ReauthorizationRequired(Reason::RowUnreadable),
     };
     Ok(standing)
 }
@@ -176,10 +177,11 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
     let (state, reason, next_action_at) = standing_columns(standing);
     conn.prepare_cached(
         "INSERT OR REPLACE INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
-         obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, \
+         refresh_token_digest, obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, \
+         refresh_token_expires_at, state, \
          reason, next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, \
          expiry_said, import_unsaid) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, :access_token, \
-         :refresh_token, :obtained_at, :obtained_uptime, :obtained_boot, :access_token_expires_at, \
+         :refresh_token, :refresh_token_digest, :obtained_at, :obtained_uptime, :obtained_boot, :access_token_expires_at, \
          :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, :slow_tries, \
          :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid)",
     )?
@@ -191,6 +193,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         ":set_app_id": set.map(|set| set.app_id.as_str()),
         ":access_token": set.and_then(|set| set.access_token.as_ref()).map(Secret::expose),
         ":refresh_token": set.and_then(|set| set.refresh_token.as_ref()).map(Secret::expose),
+        ":refresh_token_digest": set.and_then(StoredSet::refresh_digest).map(|digest| *digest.as_bytes()),
         ":obtained_at": set.map(|set| set.obtained.time.as_millis()),
         ":obtained_uptime": uptime.map(|(uptime, _)| millis(uptime.0)),
         ":obtained_boot": uptime.map(|(_, boot)| boot.as_str()),
@@ -285,5 +288,7 @@ mod tests {
         assert!(!obtained.agrees_with(&reading(0, 3_601_000)), "the wall clock was set back");
         let after_reboot = Reading { boot: "c".into(), ..reading(4_600_000, 5) };
         assert!(obtained.agrees_with(&after_reboot));
+        let before = Reading { boot: "c".into(), ..reading(0, 5) };
+        assert!(!obtained.agrees_with(&before), "nothing is obtained in the future");
     }
 }

@@ -17,6 +17,7 @@ CREATE TABLE oa (
     set_app_id               TEXT,          -- the app that the set was granted to
     access_token             TEXT,
     refresh_token            TEXT,
+    refresh_token_digest     BLOB,          -- its SHA-256: what the journal knows it by
     obtained_at              INTEGER,
     obtained_uptime          INTEGER,       -- ms since boot, with the name of that boot: a second witness
     obtained_boot            TEXT,
@@ -36,6 +37,7 @@ CREATE TABLE oa (
     import_unsaid            INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX oa_due ON oa (next_action_at) WHERE next_action_at IS NOT NULL;
+CREATE INDEX oa_of_app ON oa (app_id, next_action_at);
 CREATE INDEX oa_planned ON oa (planned_at) WHERE next_action_at IS NOT NULL;
 CREATE INDEX oa_uncertain ON oa (oa_id) WHERE state = 'uncertain';
 CREATE INDEX oa_expiry ON oa (access_token_expires_at) WHERE expiry_said = 0;
@@ -81,6 +83,13 @@ CREATE TABLE refresh_token (
     presented_at  INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX refresh_token_age ON refresh_token (first_seen_at);
+
+-- Answers whose attempt nobody knows: the store was replaced by an older copy. Kept for a person.
+CREATE TABLE orphan_answer (
+    attempt_id  BLOB PRIMARY KEY,
+    received_at INTEGER NOT NULL,
+    answer      BLOB NOT NULL
+) STRICT;
 
 -- Written and erased again to see whether the disk takes writes.
 CREATE TABLE exercise (id INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;

@@ -138,16 +138,20 @@ pub(super) fn hold(
     Ok(Settled::Held)
 }
 
-/// Every attempt that is open and presented, at start: nobody is waiting for its answer any more. Those of an OA
+/// Every attempt that is open and presented, or only this OA's: nobody is waiting for its answer any more. Those of an OA
 /// whose set was replaced meanwhile are closed; the others leave their OA uncertain.
 pub(super) fn abandon_presenting(
     tx: &Connection,
+    only: Option<&OaId>,
     timing: &Timing,
     now: Time,
 ) -> rusqlite::Result<Vec<(OaId, AttemptId)>> {
     let open: Vec<[u8; 16]> = tx
-        .prepare_cached("SELECT attempt_id FROM attempt WHERE phase = 'presenting'")?
-        .query_map([], |row| row.get(0))?
+        .prepare_cached(
+            "SELECT attempt_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting' \
+             AND (?1 IS NULL OR oa_id = ?1)",
+        )?
+        .query_map([only.map(OaId::as_str)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut uncertain = Vec::new();
     for attempt in open.into_iter().map(AttemptId::from_bytes) {

@@ -104,10 +104,20 @@ impl Slots {
         lock(&self.free).push(index);
     }
 
-    /// Writes an answer into a slot and syncs it. After that it survives the process and the machine.
+    /// Writes an answer into a slot and syncs it. After that it survives the process and the machine. What marks the
+    /// slot as filled is written last, after all else is durable, so that nobody reads what could still be lost.
     pub(super) fn fill(&self, index: usize, spilled: &SpilledAnswer) -> io::Result<()> {
-        self.file.write_all_at(&encode(spilled), (index * SLOT_SIZE) as u64)?;
-        self.file.sync_data()
+        let (place, bytes) = ((index * SLOT_SIZE) as u64, encode(spilled));
+        let (mark, rest) = bytes.split_at(MAGIC.len());
+        self.file.write_all_at(&[0; MAGIC.len()], place)?;
+        self.file.write_all_at(rest, place + MAGIC.len() as u64)?;
+        self.file.sync_data()?;
+        self.file.write_all_at(mark, place)?;
+        self.file.sync_data().inspect_err(|_| {
+            if let Err(error) = self.file.write_all_at(&[0; MAGIC.len()], place) {
+                tracing::debug!(%error, "the mark of a spill slot cannot be taken back");
+            }
+        })
     }
 
     /// Empties a slot, body and all, and syncs that.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::conclude::{Attempted, Concluded, Effect, conclude};
 use super::fleet::{self, Managed};
 use super::import::{Import, Imported, import};
-use super::present::{Claim, Journalled, claim, present};
+use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
 use super::rows::Obtained;
 use super::settle::{self, Settled};
 use super::view::{self, State, TokenAnswer};
@@ -65,13 +65,21 @@ impl Bench {
         import(&self.conn, &brought, &self.timing, self.now).expect("imported")
     }
 
+    /// When every plan is due.
+    fn due(&self) -> Time {
+        self.now.plus(30 * 24 * HOUR)
+    }
+
     fn claim(&self) -> Option<Claim> {
-        claim(&self.conn, &oa()).expect("claimed")
+        match claim(&self.conn, &oa(), self.due()).expect("claimed") {
+            Claimed::Due(claim) => Some(claim),
+            Claimed::NotNow | Claimed::Unproven => None,
+        }
     }
 
     fn present(&self, claim: &Claim) -> (AttemptId, Journalled) {
         let attempt = AttemptId::random();
-        (attempt, present(&self.conn, claim, attempt, self.now, self.now).expect("presented"))
+        (attempt, present(&self.conn, claim, attempt, self.now, self.due()).expect("presented"))
     }
 
     /// Claims and presents; both have to work.
@@ -154,6 +162,83 @@ fn i3_a_token_is_not_presented_again_without_a_proof_even_if_the_state_says_so()
     bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
     assert!(bench.claim().is_none(), "nothing is even begun");
     assert_eq!(bench.present(&claim).1, Journalled::Stale);
+    // I8: a person is called instead of waiting in silence.
+    assert!(latch_unproven(&bench.conn, &oa(), bench.due()).expect("latched"));
+    assert_eq!(bench.state(), (State::ReauthorizationRequired, Some("response_lost".to_owned())));
+}
+
+#[test]
+fn an_oa_that_is_not_due_or_whose_app_is_blocked_is_not_claimed() {
+    let bench = Bench::with_a_set();
+    let claimed = |now| claim(&bench.conn, &oa(), now).expect("claimed");
+    assert!(matches!(claimed(START), Claimed::NotNow));
+    assert!(matches!(claimed(START.plus(24 * HOUR)), Claimed::Due(_)));
+    let years_ago = START.minus(HOUR * 24 * 3_650);
+    assert!(matches!(claimed(years_ago), Claimed::Due(_)), "planned in the future: the clock was set back");
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
+    assert!(matches!(claimed(START.plus(HOUR / 2)), Claimed::NotNow));
+    assert!(matches!(claimed(START.plus(HOUR)), Claimed::Due(_)), "the trial");
+}
+
+#[test]
+fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
+    let mut bench = Bench::with_a_set();
+    bench.import(&OaId::from("oa-2"), 2);
+    let attempt = bench.begin();
+    let other = bench.conclude_with(AttemptId::random(), None, Verdict::AppRefused(ErrorCode(-14004)));
+    assert_eq!(other.effect, Effect::AlreadyConcluded);
+    bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
+    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due").len();
+    assert_eq!(due(START.plus(HOUR / 2)), 0);
+    bench.now = START;
+    let unpresented = Verdict::NotPresented { detail: "reset".to_owned(), retry_after: None };
+    let claim = match claim(&bench.conn, &OaId::from("oa-2"), START.plus(2 * HOUR)).expect("claimed") {
+        Claimed::Due(claim) => claim,
+        Claimed::NotNow | Claimed::Unproven => panic!("the trial is due"),
+    };
+    bench.conclude_with(AttemptId::random(), Some(claim), unpresented);
+    assert_eq!(fleet::due_refreshes(&bench.conn, START.plus(HOUR / 2), 10).expect("due").len(), 0);
+}
+
+#[test]
+fn a_proof_survives_pruning_as_long_as_its_token_is_held() {
+    let mut bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let same = GrantedTokens { refresh_token: Some(Secret::new("refresh-1".to_owned())), ..tokens(2) };
+    bench.conclude(attempt, Verdict::Granted(same));
+    bench.now = START.plus(HOUR * 24 * 1_000);
+    while journal::prune(&bench.conn, HOUR, bench.now).expect("pruned") > 0 {}
+    bench.begin();
+}
+
+#[test]
+fn answers_of_an_outage_do_not_fill_the_disk() {
+    let bench = Bench::with_a_set();
+    for _ in 0..60 {
+        let attempt = bench.begin();
+        bench.conclude(attempt, Verdict::Throttled { retry_after: None });
+    }
+    assert_eq!(bench.kept_answers(), 0, "a 429 holds no successor");
+    let rows = view::history(&bench.conn, &oa()).expect("history").len();
+    assert!(rows <= 21, "{rows}");
+    for _ in 0..10 {
+        let attempt = bench.begin();
+        bench.unknown(attempt);
+        bench.prove(attempt);
+    }
+    assert_eq!(bench.kept_answers(), 3, "the newest are kept");
+}
+
+#[test]
+fn i4_an_answer_without_refresh_token_deletes_none() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(GrantedTokens { refresh_token: None, ..tokens(2) }));
+    let held: String =
+        bench.conn.query_row("SELECT refresh_token FROM oa", [], |row| row.get(0)).expect("held");
+    assert_eq!(held, "refresh-1");
+    assert!(bench.claim().is_none());
 }
 
 #[test]
@@ -213,7 +298,7 @@ fn the_current_set_imported_again_changes_nothing_and_used_or_foreign_ones_are_r
     let attempt = bench.begin();
     assert_eq!(bench.import(&oa(), 1), Imported::Unchanged { generation: 1 });
     bench.conclude(attempt, Verdict::Granted(tokens(2)));
-    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: START });
+    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: bench.due() });
     assert_eq!(bench.import(&OaId::from("oa-2"), 2), Imported::OfAnotherOa(oa()));
     assert_eq!(bench.token().as_deref(), Some("access-2"));
 }
@@ -226,7 +311,7 @@ fn a_dead_token_latches_keeps_its_access_token_and_brings_no_further_claim() {
     assert_eq!(concluded.effect, Effect::Reauthorize { reason: Reason::RefreshTokenRejected });
     assert!(bench.claim().is_none());
     assert_eq!(bench.token().as_deref(), Some("access-1"));
-    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: START });
+    assert_eq!(bench.import(&oa(), 1), Imported::UsedBefore { at: bench.due() });
     assert!(matches!(bench.import(&oa(), 5), Imported::Adopted { .. }));
     assert_eq!(bench.state().0, State::Scheduled);
 }
@@ -359,7 +444,8 @@ fn at_a_start_what_was_presenting_becomes_uncertain_once() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();
     assert_eq!(bench.state().0, State::Presenting);
-    let abandon = || settle::abandon_presenting(&bench.conn, &bench.timing, bench.now).expect("abandoned");
+    let abandon =
+        || settle::abandon_presenting(&bench.conn, None, &bench.timing, bench.now).expect("abandoned");
     assert_eq!(abandon(), [(oa(), attempt)]);
     assert_eq!(abandon(), []);
     assert_eq!(bench.state().0, State::Uncertain);
@@ -427,7 +513,7 @@ fn pruning_forgets_old_attempts_but_not_what_protects_the_current_token() {
     bench.unknown(attempt);
     bench.now = START.plus(HOUR * 24 * 1_000);
     let gone = journal::prune(&bench.conn, HOUR * 24 * 180, bench.now).expect("pruned");
-    assert_eq!(gone, 1);
+    assert_eq!(gone, 2, "the first attempt, and the token that it spent");
     bench.conn.execute("UPDATE attempt SET phase = 'closed'", []).expect("closed");
     bench.conn.execute("UPDATE oa SET state = 'retrying', next_action_at = 0", []).expect("planned");
     assert!(bench.claim().is_none());
@@ -435,7 +521,7 @@ fn pruning_forgets_old_attempts_but_not_what_protects_the_current_token() {
 }
 
 #[test]
-fn a_newer_schema_and_a_foreign_database_are_not_touched() {
+fn migrating_again_changes_nothing() {
     let conn = Connection::open_in_memory().expect("in memory");
     schema::migrate(&conn).expect("migrated");
     schema::migrate(&conn).expect("a second time changes nothing");

@@ -133,12 +133,16 @@ pub struct HistoryEntry {
     pub answer_kept: bool,
 }
 
-/// A set in a spill slot: it reached the program and is not in the store yet.
+/// A set in a spill slot: it reached the program and is not in the store yet. One that a person's import overtook
+/// does not count.
 fn set_in_slot(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<StoredSet>> {
     let Some(slots) = slots else { return Ok(None) };
     let open = conn
-        .prepare_cached("SELECT attempt_id FROM attempt WHERE oa_id = ?1 AND phase = 'presenting'")?
-        .query_row([row.oa_id.as_str()], |row| row.get::<_, [u8; 16]>(0))
+        .prepare_cached(
+            "SELECT attempt_id FROM attempt WHERE oa_id = ?1 AND phase <> 'closed' AND phase = 'presenting' \
+             AND generation = ?2",
+        )?
+        .query_row(params![row.oa_id.as_str(), row.generation], |row| row.get::<_, [u8; 16]>(0))
         .optional()?;
     let Some(slot) = open.and_then(|id| slots.filled_by(AttemptId::from_bytes(id))) else { return Ok(None) };
     let Verdict::Granted(tokens) = slot.verdict() else { return Ok(None) };
@@ -190,7 +194,7 @@ pub(super) fn statuses(
 }
 
 fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
-    conn.prepare_cached("SELECT oa_id FROM attempt WHERE phase = 'presenting'")?
+    conn.prepare_cached("SELECT oa_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting'")?
         .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
         .collect()
 }
@@ -280,7 +284,11 @@ pub(super) fn token(
     });
     Ok(match valid {
         Some(valid) => TokenAnswer::Valid(valid),
-        None => TokenAnswer::NoneValid(seen_state(&row, presenting(conn)?.contains(oa_id), false).0),
+        None => {
+            let is_blocked = row.app_id.as_ref().map(|app_id| fleet::is_blocked(conn, app_id)).transpose()?;
+            let is_presenting = presenting(conn)?.contains(oa_id);
+            TokenAnswer::NoneValid(seen_state(&row, is_presenting, is_blocked.unwrap_or(false)).0)
+        }
     })
 }
 
