@@ -203,3 +203,42 @@ async fn the_files_of_a_small_shop_fit_into_three_mebibytes() {
     let used: u64 = used.trim().parse().expect("a number");
     assert!(used < 3 * 1024, "{used} KiB");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i10_a_token_is_handed_out_on_a_full_disk_while_the_daemon_is_stopped() {
+    let bench = Bench::new().await;
+    let disk = SmallDisk::under(&bench).await;
+    bench.add_granted_oa("7").await;
+    let mut daemon = bench.start().await;
+    assert!(daemon.stop().await.success());
+    disk.fill().await;
+    let current = bench.simulator.current_set("7").expect("granted").access_token;
+    assert_eq!(bench.token("7").await.as_deref(), Some(current.expose()));
+    assert_eq!(bench.status("7").await["state"], "scheduled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f43_an_import_on_a_nearly_full_disk_is_not_overruled_by_a_late_answer_in_a_slot() {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    bench.import_due("7").await;
+    let imported = bench.simulator.current_set("7").expect("granted").access_token;
+    daemon.wait_for_oa("oa.imported", "7").await;
+    disk.fill().await;
+    bench.simulator.release();
+    daemon.wait_for("store.failed").await;
+    assert_eq!(bench.token("7").await.as_deref(), Some(imported.expose()));
+    daemon.kill().await;
+    assert_eq!(
+        bench.token("7").await.as_deref(),
+        Some(imported.expose()),
+        "from the slot comes nothing newer"
+    );
+    disk.free().await;
+    let mut daemon = bench.start().await;
+    daemon.wait_for_oa("refresh.superseded", "7").await;
+    daemon.wait_for_oa("refresh.succeeded", "7").await;
+    assert!(daemon.stop().await.success());
+    assert!(bench.simulator.ledger().is_clean());
+}

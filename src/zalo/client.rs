@@ -59,7 +59,8 @@ impl Door {
                 .no_proxy()
                 .connect_timeout(CONNECT_CAP)
                 .user_agent(concat!("zalo-tokend/", env!("CARGO_PKG_VERSION")));
-            if let Some(proxy) = proxy {
+            // A plain request goes to this machine: over a proxy elsewhere its secrets would cross the network bare.
+            if let Some(proxy) = proxy.filter(|proxy| is_secure || is_loopback(proxy)) {
                 builder = builder.proxy(Proxy::all(proxy.clone()).map_err(build_error)?);
             }
             if let Some(authorities) = authorities {
@@ -78,6 +79,15 @@ impl Door {
     }
 }
 
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 fn build_error(error: reqwest::Error) -> ClientError {
     ClientError::Build(super::failure::describe(&error.without_url()))
 }
@@ -90,4 +100,23 @@ fn read_authorities(path: &Path) -> Result<Vec<Certificate>, ClientError> {
         return Err(refuse("there is no certificate in it".to_owned()));
     }
     Ok(authorities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_request_takes_a_proxy_on_this_machine_and_no_other() {
+        for (proxy, is_taken) in [
+            ("http://127.0.0.1:3128", true),
+            ("http://127.8.9.10:3128", true),
+            ("http://[::1]:3128", true),
+            ("http://localhost:3128", true),
+            ("http://10.0.0.1:3128", false),
+            ("http://localhost.example:3128", false),
+        ] {
+            assert_eq!(is_loopback(&proxy.parse().expect("an address")), is_taken, "{proxy}");
+        }
+    }
 }
