@@ -138,9 +138,22 @@ pub fn moments(ledger: &Ledger, oa: &str, is_wanted: impl Fn(&Kind) -> bool) -> 
     ledger.entries_of(oa).filter(|entry| is_wanted(&entry.kind)).map(|entry| entry.at_ms).collect()
 }
 
+/// The same of what came after the OA's first presentation and before its second, if there was one. The old access
+/// token may also be asked about before a presentation, to learn whether it outlives its successor.
+pub fn moments_after_first(ledger: &Ledger, oa: &str, is_wanted: impl Fn(&Kind) -> bool) -> Vec<u64> {
+    let since = ledger.entries_of(oa).skip_while(|entry| !is_presented(&entry.kind)).skip(1);
+    let until = since.take_while(|entry| !is_presented(&entry.kind));
+    until.filter(|entry| is_wanted(&entry.kind)).map(|entry| entry.at_ms).collect()
+}
+
 /// A whole request came.
 pub fn is_presented(kind: &Kind) -> bool {
     matches!(kind, Kind::Presented)
+}
+
+/// Somebody asked.
+pub fn is_probed(kind: &Kind) -> bool {
+    matches!(kind, Kind::Probed { .. })
 }
 
 /// Somebody asked, and was told that the access token is good.
