@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::claims::Hold;
+use super::news::News;
 use super::{Keeper, events, premise};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::refresh_form;
 use crate::rotation::{AnswerBytes, Exchange, Reason, Verdict, judge};
 use crate::store::{
-    AppChange, Attempted, Claim, Claimed, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer,
-    StoreError,
+    Attempted, Claim, Claimed, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer, StoreError,
 };
 use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
 
@@ -211,33 +211,17 @@ impl Attempt {
     }
 
     fn tell(&self, attempted: &Attempted, concluded: &Concluded) {
-        let (oa_id, id, detail) = (&self.claim.oa_id, self.id, attempted.verdict.detail());
-        match &concluded.effect {
-            Effect::Adopted { generation, expires_at, refresh_at, reason, oddities } => {
-                events::refresh_succeeded(oa_id, id, *generation, *expires_at, self.begun.elapsed());
-                oddities.iter().for_each(|oddity| events::answer_odd(oa_id, id, *oddity));
-                if let Some(refresh_at) = refresh_at {
-                    events::refresh_planned(oa_id, *refresh_at);
-                }
-                if let Some(reason) = reason {
-                    events::reauthorization_required(oa_id, *reason);
-                }
-            }
-            Effect::Retry { retry_at } => {
-                events::refresh_failed(oa_id, id, attempted.verdict.class(), &detail, *retry_at);
-            }
-            Effect::Uncertain { probe_at } => {
-                events::refresh_uncertain(oa_id, id, &detail, *probe_at);
-                self.keeper.begin_doubt(oa_id, id);
-            }
-            Effect::Reauthorize { reason } => events::reauthorization_required(oa_id, *reason),
-            Effect::KeptAside => events::refresh_superseded(oa_id, id),
-            Effect::AlreadyConcluded => {}
-        }
-        match concluded.app {
-            AppChange::None => {}
-            AppChange::Blocked => events::app_refused(&self.claim.app_id, &detail),
-            AppChange::Released => events::app_released(&self.claim.app_id),
+        let news = News {
+            oa_id: &self.claim.oa_id,
+            app_id: &self.claim.app_id,
+            attempt: self.id,
+            class: attempted.verdict.class(),
+            detail: &attempted.verdict.detail(),
+            duration: self.begun.elapsed(),
+        };
+        news.tell(concluded);
+        if matches!(concluded.effect, Effect::Uncertain { .. }) {
+            self.keeper.begin_doubt(&self.claim.oa_id, self.id);
         }
     }
 }

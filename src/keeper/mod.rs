@@ -16,6 +16,7 @@ mod doubt;
 mod duties;
 pub mod events;
 mod health;
+mod news;
 mod premise;
 mod recovery;
 mod run;

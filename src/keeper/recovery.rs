@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
+use super::news::News;
 use super::run::RunError;
 use crate::clock::{Clock, Time};
 use crate::config::Config;
 use crate::rotation::Roll;
-use crate::store::{AppChange, Effect, OpenError, Opened, Recovered, StoreError};
+use crate::store::{OpenError, Opened, Recovered, StoreError, TakenIn};
 
 /// The waits between repeats of what the disk does not let through: from, to.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -108,40 +109,10 @@ async fn recover(
 }
 
 fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {
-    for (oa_id, attempt, concluded) in &recovered.taken_in {
-        match &concluded.effect {
-            Effect::Adopted { generation, expires_at, refresh_at, reason, oddities } => {
-                events::refresh_succeeded(oa_id, *attempt, *generation, *expires_at, Duration::ZERO);
-                oddities.iter().for_each(|oddity| events::answer_odd(oa_id, *attempt, *oddity));
-                if let Some(refresh_at) = refresh_at {
-                    events::refresh_planned(oa_id, *refresh_at);
-                }
-                if let Some(reason) = reason {
-                    events::reauthorization_required(oa_id, *reason);
-                }
-            }
-            Effect::Retry { retry_at } => {
-                events::refresh_failed(
-                    oa_id,
-                    *attempt,
-                    "recovered",
-                    "an answer was taken from its slot",
-                    *retry_at,
-                );
-            }
-            Effect::Uncertain { probe_at } => {
-                events::refresh_uncertain(oa_id, *attempt, "an answer was taken from its slot", *probe_at);
-            }
-            Effect::Reauthorize { reason } => events::reauthorization_required(oa_id, *reason),
-            Effect::KeptAside => events::refresh_superseded(oa_id, *attempt),
-            Effect::AlreadyConcluded => {}
-        }
-        let Some(oa) = config.oas.get(oa_id) else { continue };
-        match concluded.app {
-            AppChange::None => {}
-            AppChange::Blocked => events::app_refused(&oa.app, "an answer was taken from its slot"),
-            AppChange::Released => events::app_released(&oa.app),
-        }
+    for taken_in in &recovered.taken_in {
+        let TakenIn { oa_id, app_id, attempt, class, detail, concluded } = taken_in;
+        let duration = Duration::ZERO;
+        News { oa_id, app_id, attempt: *attempt, class, detail, duration }.tell(concluded);
     }
     let probe_at = clock.now().plus(config.timing.settle);
     for (oa_id, attempt) in &recovered.uncertain {

@@ -34,7 +34,7 @@ pub use file::OpenError;
 pub use fleet::Managed;
 pub use import::{Import, Imported};
 pub use present::{Claim, Claimed, Journalled};
-pub use recovery::{Opened, Recovered};
+pub use recovery::{Opened, Recovered, TakenIn};
 pub use rows::Obtained;
 pub use settle::{Doubt, Settled};
 pub use slots::SpilledAnswer;

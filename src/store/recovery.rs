@@ -22,7 +22,7 @@ use super::settle;
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
 use crate::clock::Time;
-use crate::id::{AttemptId, OaId};
+use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Roll, Timing};
 
 /// The daemon's store, locked and not yet recovered.
@@ -36,13 +36,30 @@ pub struct Opened {
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Answers that were taken in from slots.
-    pub taken_in: Vec<(OaId, AttemptId, Concluded)>,
+    pub taken_in: Vec<TakenIn>,
     /// Attempts that left their OA uncertain.
     pub uncertain: Vec<(OaId, AttemptId)>,
     /// Answers to attempts that the store has never heard of; they are kept.
     pub orphans: Vec<AttemptId>,
     /// Slots that held nothing readable.
     pub torn: usize,
+}
+
+/// An answer that was taken in from its slot.
+#[derive(Debug)]
+pub struct TakenIn {
+    /// Whose it is.
+    pub oa_id: OaId,
+    /// The app whose endpoint gave it.
+    pub app_id: AppId,
+    /// The attempt that it answers.
+    pub attempt: AttemptId,
+    /// What kind of verdict it is.
+    pub class: &'static str,
+    /// The verdict in words.
+    pub detail: String,
+    /// What it changed.
+    pub concluded: Concluded,
 }
 
 impl Opened {
@@ -140,7 +157,7 @@ impl Opened {
         timing: &Timing,
         now: Time,
         roll: Roll,
-    ) -> Result<Option<(OaId, AttemptId, Concluded)>, StoreError> {
+    ) -> Result<Option<TakenIn>, StoreError> {
         self.transact(|tx| {
             let Some(journalled) = journal::load(tx, spilled.attempt)? else {
                 journal::keep_orphan(tx, spilled.attempt, &spilled.answer.body, now)?;
@@ -155,8 +172,14 @@ impl Opened {
                 status: Some(spilled.answer.status),
                 answer: Some(spilled.answer.body.clone()),
             };
-            let concluded = conclude(tx, &attempted, timing, now, roll)?;
-            Ok(Some((journalled.oa_id, spilled.attempt, concluded)))
+            Ok(Some(TakenIn {
+                concluded: conclude(tx, &attempted, timing, now, roll)?,
+                oa_id: journalled.oa_id,
+                app_id: journalled.app_id,
+                attempt: spilled.attempt,
+                class: attempted.verdict.class(),
+                detail: attempted.verdict.detail(),
+            }))
         })
     }
 

@@ -1,0 +1,46 @@
+//! What the log says of a concluded attempt, whether its answer came just now or out of a slot at start.
+
+use std::time::Duration;
+
+use super::events;
+use crate::id::{AppId, AttemptId, OaId};
+use crate::store::{AppChange, Concluded, Effect};
+
+/// An attempt, as far as its conclusion is told.
+pub(super) struct News<'n> {
+    pub(super) oa_id: &'n OaId,
+    pub(super) app_id: &'n AppId,
+    pub(super) attempt: AttemptId,
+    pub(super) class: &'n str,
+    pub(super) detail: &'n str,
+    pub(super) duration: Duration,
+}
+
+impl News<'_> {
+    /// Says what became of the OA and of its app. Called only after it is durable.
+    pub(super) fn tell(&self, concluded: &Concluded) {
+        let News { oa_id, app_id, attempt, class, detail, duration } = *self;
+        match &concluded.effect {
+            Effect::Adopted { generation, expires_at, refresh_at, reason, oddities } => {
+                events::refresh_succeeded(oa_id, attempt, *generation, *expires_at, duration);
+                oddities.iter().for_each(|oddity| events::answer_odd(oa_id, attempt, *oddity));
+                if let Some(refresh_at) = refresh_at {
+                    events::refresh_planned(oa_id, *refresh_at);
+                }
+                if let Some(reason) = reason {
+                    events::reauthorization_required(oa_id, *reason);
+                }
+            }
+            Effect::Retry { retry_at } => events::refresh_failed(oa_id, attempt, class, detail, *retry_at),
+            Effect::Uncertain { probe_at } => events::refresh_uncertain(oa_id, attempt, detail, *probe_at),
+            Effect::Reauthorize { reason } => events::reauthorization_required(oa_id, *reason),
+            Effect::KeptAside => events::refresh_superseded(oa_id, attempt),
+            Effect::AlreadyConcluded => {}
+        }
+        match concluded.app {
+            AppChange::None => {}
+            AppChange::Blocked => events::app_refused(app_id, detail),
+            AppChange::Released => events::app_released(app_id),
+        }
+    }
+}
