@@ -17,6 +17,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     for warning in config.warnings() {
         complain(&format!("warning: {warning}"));
     }
+    Direct::check_place(&config.store_path)?;
     let now = clock.now();
     let oas = Direct::open_to_read(&config.store_path)?.statuses(&keeper::managed(config), now)?;
     let managed = config.oas.len();

@@ -52,7 +52,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let import = Import { oa_id, app_id: app.id.clone(), name: oa.name.clone(), tokens, obtained };
     let imported = Direct::open_to_write(&config.store_path)?.import(&import, &config.timing, now.time)?;
     if is_odd {
-        print("expires_in is not a whole number of seconds; 90000 is assumed\n")?;
+        print("expires_in is missing or not a whole number of seconds; 90000 is assumed\n")?;
     }
     report(&import.oa_id, imported)
 }
@@ -183,7 +183,7 @@ fn report(oa_id: &OaId, imported: Imported) -> Result<(), Failure> {
         Imported::UsedBefore { at } => Err(Failure::new(
             exit::FAILED,
             format!(
-                "OA {oa_id}: the refresh token of this set was presented at {at} and can be spent; nothing was changed. Grant consent again and import the new answer"
+                "OA {oa_id}: the refresh token of this set was presented at {at} and may be spent; nothing was changed. Grant consent again and import the new answer"
             ),
         )),
         Imported::OfAnotherOa(owner) => Err(Failure::new(

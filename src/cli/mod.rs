@@ -121,10 +121,7 @@ impl From<StoreError> for Failure {
                 (exit::FAILED, "keep a copy of the store and report it")
             }
         };
-        Failure::new(
-            exit_code,
-            format!("the store did not do it: {error}; nothing was changed; {what_to_do}"),
-        )
+        Failure::new(exit_code, format!("the store did not do it: {error}; {what_to_do}"))
     }
 }
 

@@ -11,11 +11,16 @@ use super::{Failure, exit};
 pub(super) fn take_on_owner(store_path: &Path) -> Result<(), Failure> {
     // What this process makes is nobody else's business.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let directory = store_path.parent().unwrap_or(store_path);
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    let Ok(found) = std::fs::metadata(directory) else { return Ok(()) };
+    // Where the directory is still to be made, it will belong to whom the one above belongs to.
+    let above = store_path.ancestors().skip(1);
+    let Some((directory, found)) =
+        above.filter_map(|path| Some((path, std::fs::metadata(path).ok()?))).next()
+    else {
+        return Ok(());
+    };
     if found.uid() == 0 {
         return Ok(());
     }

@@ -27,6 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "token_url = \"{}\"\napi_url = \"{}\"\n# app:    curl -d '{{\"app_id\":\"1\",\"secret_key\":\"s\"}}' {base}/_simulator/apps\n\
              # grant:  curl -d '{{\"app_id\":\"1\",\"oa_id\":\"7\"}}' {base}/_simulator/grants\n\
              # fault:  curl -d '{{\"times\":1,\"fault\":\"reset_at_accept\"}}' {base}/_simulator/faults\n\
+             #         curl -d '{{\"oa_id\":\"7\",\"fault\":{{\"after_request\":{{\"spend\":\"yes\",\"answer\":\"reset\"}}}}}}' {base}/_simulator/faults\n\
              # ledger: curl {base}/_simulator/ledger.txt\n",
             simulator.token_url(),
             simulator.api_url(),

@@ -28,25 +28,26 @@ const SLOW_STORE: Duration = Duration::from_secs(2);
 /// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
 /// is one, then leaves the OA uncertain.
 pub(super) async fn run_guarded(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) {
-    match tokio::spawn(run(Arc::clone(&keeper), oa_id.clone(), app_id)).await {
-        Ok(has_tried) if !has_tried => return,
-        Ok(_) => {}
-        Err(_) => abandon(&keeper, &oa_id).await,
+    let id = AttemptId::random();
+    match tokio::spawn(run(Arc::clone(&keeper), id, oa_id.clone(), app_id)).await {
+        Ok(true) => keeper.wake.notify_one(),
+        Ok(false) => {}
+        // Without waking the sweep: what panicked once may panic again, and the tick comes soon enough.
+        Err(_) => abandon(&keeper, id, &oa_id).await,
     }
-    keeper.wake.notify_one();
 }
 
 /// What was presented and has nobody waiting for it any more becomes uncertain, as soon as the store takes it.
-async fn abandon(keeper: &Keeper, oa_id: &OaId) {
+async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
     loop {
         let timing = Arc::clone(&keeper.settings.timing);
-        match keeper.store.abandon(oa_id.clone(), timing, keeper.now()).await {
-            Ok(Some(attempt)) => {
+        match keeper.store.abandon(id, timing, keeper.now()).await {
+            Ok(true) => {
                 let probe_at = keeper.now().plus(keeper.settings.timing.settle);
-                events::refresh_uncertain(oa_id, attempt, "the attempt's own task panicked", probe_at);
-                return keeper.begin_doubt(oa_id, attempt);
+                events::refresh_uncertain(oa_id, id, "the attempt's own task panicked", probe_at);
+                return keeper.begin_doubt(oa_id, id);
             }
-            Ok(None) | Err(StoreError::Closed) => return,
+            Ok(false) | Err(StoreError::Closed) => return,
             Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => {}
         }
         tokio::select! {
@@ -57,7 +58,7 @@ async fn abandon(keeper: &Keeper, oa_id: &OaId) {
 }
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
-async fn run(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) -> bool {
+async fn run(keeper: Arc<Keeper>, id: AttemptId, oa_id: OaId, app_id: AppId) -> bool {
     let Some(hold) = keeper.claims.take(&oa_id, &app_id) else { return false };
     let Some(slot) = keeper.store.take_slot() else { return false };
     let claim = match keeper.store.claim(oa_id.clone(), keeper.now()).await {
@@ -75,7 +76,7 @@ async fn run(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) -> bool {
         }
         Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
     };
-    Attempt { keeper, claim, id: AttemptId::random(), begun: Instant::now(), _hold: hold }.run(slot).await;
+    Attempt { keeper, claim, id, begun: Instant::now(), _hold: hold }.run(slot).await;
     true
 }
 
@@ -120,8 +121,16 @@ impl Attempt {
         let attempted = Arc::new(attempted);
         let Some(concluded) = self.conclude(&attempted, spilled, slot).await else { return };
         self.tell(&attempted, &concluded);
-        let is_superseded =
-            matches!(&attempted.verdict, Verdict::Granted(tokens) if tokens.access_token.is_some());
+        let is_superseded = match &attempted.verdict {
+            Verdict::Granted(tokens) => {
+                tokens.access_token.is_some() && tokens.access_token != self.claim.access_token
+            }
+            Verdict::NotPresented { .. }
+            | Verdict::Throttled { .. }
+            | Verdict::Dead(_)
+            | Verdict::AppRefused(_)
+            | Verdict::Unknown { .. } => false,
+        };
         if let Some(measurement) = measurement.filter(|_| is_superseded) {
             measurement.finish();
         }
@@ -179,11 +188,10 @@ impl Attempt {
             let timing = Arc::clone(&keeper.settings.timing);
             let mut concluding =
                 pin!(keeper.store.conclude(Arc::clone(attempted), timing, keeper.now(), roll));
-            let concluded = tokio::select! {
-                concluded = &mut concluding => concluded,
-                () = sleep(SLOW_STORE), if !is_safe => {
-                    is_safe = spill(&mut slot, spilled.as_ref()).await;
-                    concluding.await
+            let concluded = loop {
+                tokio::select! {
+                    concluded = &mut concluding => break concluded,
+                    () = sleep(SLOW_STORE), if !is_safe => is_safe = spill(&mut slot, spilled.as_ref()).await,
                 }
             };
             let failure = match concluded {

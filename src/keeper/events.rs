@@ -18,7 +18,7 @@ pub(super) fn daemon_started(oas: usize) {
 }
 
 pub(super) fn daemon_ready(oas: usize) {
-    info!(event = "daemon.ready", version = VERSION, oas, "the store is open and every OA is taken care of");
+    info!(event = "daemon.ready", version = VERSION, oas, "the store is open, the daemon is at work");
 }
 
 pub(super) fn daemon_stopping(oas: usize) {
@@ -44,6 +44,13 @@ pub(super) fn awaiting_grant(oa_id: &OaId) {
     warn!(
         event = "oa.awaiting_grant", %oa_id,
         "no tokens yet; bring Zalo's answer in with: zalo-tokend import {oa_id} < answer.json"
+    );
+}
+
+pub(super) fn app_changed(oa_id: &OaId) {
+    error!(
+        event = "oa.app_changed", %oa_id,
+        "the config names another app than the tokens were granted to; correct it, or import a grant for the new app"
     );
 }
 
@@ -77,7 +84,7 @@ pub(super) fn answer_odd(oa_id: &OaId, attempt_id: AttemptId, oddity: Oddity) {
 pub(super) fn refresh_failed(oa_id: &OaId, attempt_id: AttemptId, class: &str, detail: &str, retry_at: Time) {
     warn!(
         event = "refresh.failed", %oa_id, %attempt_id, class, detail, %retry_at,
-        "a refresh failed; its refresh token is proven unspent and will be presented again"
+        "a refresh failed; its refresh token is proven unspent"
     );
 }
 

@@ -77,16 +77,17 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
         tasks: TaskTracker::new(),
         lines_dropped,
     });
-    prepare(&keeper).await?;
-    let mut scheduler = duties::start(&keeper, &config.schedule).await?;
-    keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
-    events::daemon_ready(oas);
-    keeper.sweep_until_stopped().await;
+    if prepare(&keeper).await? {
+        let mut scheduler = duties::start(&keeper, &config.schedule).await?;
+        keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
+        events::daemon_ready(oas);
+        keeper.sweep_until_stopped().await;
+        scheduler.shutdown().await?;
+    }
 
     let was_asked_to = keeper.is_stopping();
     events::daemon_stopping(oas);
     stop.cancel();
-    scheduler.shutdown().await?;
     // Whatever is past the gate is finished and stored, or safe in its slot, before this returns.
     keeper.tasks.close();
     keeper.tasks.wait().await;
@@ -100,8 +101,8 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
     Ok(())
 }
 
-/// Brings the store up to the config, once it takes writes.
-async fn prepare(keeper: &Keeper) -> Result<(), StoreError> {
+/// Brings the store up to the config, once it takes writes. `false`: it is time to stop.
+async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     let mut patience = recovery::Patience::new(&keeper.stop);
     loop {
         let prepared = match keeper.store.manage(keeper.settings.managed.clone()).await {
@@ -111,18 +112,20 @@ async fn prepare(keeper: &Keeper) -> Result<(), StoreError> {
         match prepared {
             Ok(()) => break,
             Err(StoreError::Unavailable(what)) if patience.wait(&what).await => {}
-            Err(StoreError::Unavailable(_)) => return Ok(()),
+            Err(StoreError::Unavailable(_)) => return Ok(false),
             Err(error) => return Err(error),
         }
     }
     patience.end();
     for oa in keeper.store.statuses(keeper.settings.managed.clone(), keeper.now()).await? {
-        if oa.state == State::AwaitingGrant {
+        if oa.reason == Some(Reason::AppChanged.to_string()) {
+            events::app_changed(&oa.oa_id);
+        } else if oa.state == State::AwaitingGrant {
             events::awaiting_grant(&oa.oa_id);
         }
         if oa.reason == Some(Reason::RowUnreadable.to_string()) {
             events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");
         }
     }
-    Ok(())
+    Ok(true)
 }

@@ -114,7 +114,13 @@ pub(super) fn conclude(
     let Some(attempt) = journalled.or_else(|| attempted.claim.as_ref().map(unjournalled)) else {
         return Ok(NOTHING);
     };
-    if is_journalled && attempt.phase != Phase::Presenting {
+    // An answer with tokens is taken in as long as its attempt is open, also if nobody waited for it any more.
+    let is_open = match attempt.phase {
+        Phase::Presenting => true,
+        Phase::Uncertain => matches!(attempted.verdict, Verdict::Granted(_)),
+        Phase::Closed => false,
+    };
+    if is_journalled && !is_open {
         return Ok(NOTHING);
     }
     let Some(mut row) = rows::load(tx, &attempt.oa_id)? else { return Ok(NOTHING) };
@@ -224,12 +230,16 @@ fn adopt(
             (row.set.as_ref().and_then(|set| set.refresh_token.clone()), false)
         }
     };
-    let set = stored_set(tokens, refresh_token, app_id.clone(), attempted.obtained.clone(), timing);
+    let mut set = stored_set(tokens, refresh_token, app_id.clone(), attempted.obtained.clone(), timing);
+    if let (false, Some(old)) = (has_successor, &row.set) {
+        set.refresh_token_expires_at = old.refresh_token_expires_at;
+    }
     let is_whole = set.access_token.is_some() && has_successor;
     if is_whole {
         journal::drop_answers(tx, &row.oa_id)?;
     } else if let Some(answer) = &attempted.answer {
-        let outcome = Outcome { class: "granted", answer: Some(answer), ..Outcome::default() };
+        let detail = &attempted.verdict.detail();
+        let outcome = Outcome { class: "granted", detail, answer: Some(answer), ..Outcome::default() };
         journal::note(tx, attempted.attempt, Phase::Closed, &outcome, now)?;
     }
     if let Some(digest) = set.refresh_digest() {
@@ -306,7 +316,8 @@ fn tell_app(
     let set_trial = |trial_at: Time| {
         tx.prepare_cached(
             "INSERT INTO app (app_id, refused_since, trial_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) DO UPDATE \
-             SET refused_since = coalesce(refused_since, excluded.refused_since), trial_at = excluded.trial_at",
+             SET refused_since = min(coalesce(refused_since, excluded.refused_since), excluded.refused_since), \
+             trial_at = excluded.trial_at",
         )?
         .execute(params![app_id.as_str(), now.as_millis(), trial_at.as_millis()])
     };
@@ -323,7 +334,7 @@ fn tell_app(
             Ok(AppChange::Released)
         }
         // Under way already when the app was refused: no trial.
-        (AppNews::None, true) if refused_since.is_some_and(|since| started_at <= since) => {
+        (AppNews::None, true) if refused_since.is_some_and(|since| since <= now && started_at <= since) => {
             Ok(AppChange::None)
         }
         (AppNews::None, true) => {
@@ -333,7 +344,7 @@ fn tell_app(
                 Effect::Adopted { .. }
                 | Effect::Reauthorize { .. }
                 | Effect::KeptAside
-                | Effect::AlreadyConcluded => now,
+                | Effect::AlreadyConcluded => now.plus(TRIAL_INTERVAL),
             };
             set_trial(trial_at)?;
             Ok(AppChange::None)

@@ -35,6 +35,15 @@ impl Direct {
         Ok(Direct { conn, slots })
     }
 
+    /// Looks whether a store may stand where it is to stand; makes nothing.
+    ///
+    /// # Errors
+    /// When others may write into its directory, or it is not this user's.
+    pub fn check_place(path: &Path) -> Result<(), OpenError> {
+        let directory = path.parent().filter(|parent| parent.exists());
+        directory.map_or(Ok(()), |_| file::check_directory(path))
+    }
+
     /// Opens the store to change it, and makes it where there is none.
     ///
     /// # Errors

@@ -93,8 +93,7 @@ pub(super) fn check_file(path: &Path) -> Result<bool, OpenError> {
     let me = rustix::process::geteuid().as_raw();
     if !is_mine(found.uid()) {
         return Err(OpenError::NotPermitted(format!(
-            "{shown} belongs to uid {}, this program runs as uid {me}; run it as the owner (sudo -u \\#{})",
-            found.uid(),
+            "{shown} belongs to uid {}, this program runs as uid {me}; run it as the owner, or give the file and its directory to one user with chown",
             found.uid()
         )));
     }
@@ -195,13 +194,17 @@ pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
 ///
 /// A reader of a write-ahead log needs an index file, which a full or read-only disk may not let it make. Nobody
 /// has the database open then, or the index would be there; so it is read without: as a file that does not change
-/// if the log is empty, and alone if it is not.
+/// if the log is empty, and alone, for which it must be writable, if it is not.
 pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenError> {
     assert_sqlite();
-    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
+    let has_log = || std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
     match look(path, Access::Shared) {
-        Err(OpenError::Unavailable(_)) if has_log => look(path, Access::Alone),
-        Err(OpenError::Unavailable(_)) => look(path, Access::Unchanging),
+        Err(OpenError::Unavailable(_)) if has_log() => look(path, Access::Alone),
+        Err(OpenError::Unavailable(_)) => {
+            let looked = look(path, Access::Unchanging);
+            // A daemon that started meanwhile does change it: then there is a log.
+            if has_log() { look(path, Access::Shared) } else { looked }
+        }
         looked => looked,
     }
 }

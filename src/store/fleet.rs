@@ -46,7 +46,10 @@ pub(super) fn manage(tx: &Connection, oas: &BTreeMap<OaId, Managed>) -> rusqlite
 
 /// A start lets each blocked app try again at once.
 pub(super) fn allow_trials(tx: &Connection, now: Time) -> rusqlite::Result<()> {
-    tx.execute("UPDATE app SET trial_at = ?1 WHERE refused_since IS NOT NULL", [now.as_millis()])?;
+    tx.execute(
+        "UPDATE app SET trial_at = ?1, refused_since = min(refused_since, ?1) WHERE refused_since IS NOT NULL",
+        [now.as_millis()],
+    )?;
     Ok(())
 }
 
@@ -80,12 +83,13 @@ pub(super) fn due_refreshes(
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let trials = conn
         .prepare_cached(&format!(
-            "SELECT (SELECT oa.oa_id FROM oa WHERE oa.app_id = app.app_id AND {REFRESHABLE} AND NOT EXISTS \
+            "SELECT (SELECT oa.oa_id FROM oa WHERE oa.app_id = app.app_id AND {REFRESHABLE} \
+             AND oa.next_action_at IS NOT NULL AND NOT EXISTS \
              (SELECT 1 FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed') \
              ORDER BY oa.next_action_at LIMIT 1), app.app_id FROM app \
-             WHERE app.refused_since IS NOT NULL AND app.trial_at <= ?1"
+             WHERE app.refused_since IS NOT NULL AND (app.trial_at <= ?1 OR app.refused_since > ?2)"
         ))?
-        .query_map([now.as_millis()], |row| {
+        .query_map([now.as_millis(), now.plus(CLOCK_TOLERANCE).as_millis()], |row| {
             let oa_id: Option<String> = row.get(0)?;
             Ok(oa_id.map(OaId::from).zip(Some(AppId::from(row.get::<_, String>(1)?))))
         })?
@@ -110,14 +114,19 @@ pub(super) fn refused_since(conn: &Connection, app_id: &AppId) -> rusqlite::Resu
 
 /// May an OA of this app be refreshed now?
 pub(super) fn admission(conn: &Connection, app_id: &AppId, now: Time) -> rusqlite::Result<Admission> {
-    let trial_at = conn
-        .prepare_cached("SELECT trial_at FROM app WHERE app_id = ?1 AND refused_since IS NOT NULL")?
-        .query_row([app_id.as_str()], |row| row.get::<_, Option<i64>>(0))
+    let is_trial_due = conn
+        .prepare_cached(
+            "SELECT coalesce(trial_at <= ?2, 0) OR refused_since > ?3 FROM app \
+             WHERE app_id = ?1 AND refused_since IS NOT NULL",
+        )?
+        .query_row(params![app_id.as_str(), now.as_millis(), now.plus(CLOCK_TOLERANCE).as_millis()], |row| {
+            row.get::<_, bool>(0)
+        })
         .optional()?;
-    Ok(match trial_at {
+    Ok(match is_trial_due {
         None => Admission::Open,
-        Some(Some(at)) if at <= now.as_millis() => Admission::Trial,
-        Some(_) => Admission::Blocked,
+        Some(true) => Admission::Trial,
+        Some(false) => Admission::Blocked,
     })
 }
 

@@ -1,6 +1,6 @@
 //! The journal's own rows: attempts, proofs, and the digests of all refresh tokens that were ever held.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::time::Duration;
 
 use crate::clock::Time;
@@ -139,23 +139,32 @@ pub(super) fn note_barred(
 }
 
 /// Of the failures that leave nothing open (never presented, throttled, app refused) only the newest are kept: an
-/// outage makes many of them. Of the raw answers too. Neither touches the attempt that presented a token last.
+/// outage makes many of them. Of the raw answers to attempts that were then proven unspent too: no successor can be
+/// in them. Neither touches the attempt that presented a token last.
 pub(super) fn forget_surplus(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()> {
-    const SURPLUS: &str =
+    const FAILURES: &str =
         "oa_id = ?1 AND phase = 'closed' AND class IN ('not_presented', 'throttled', 'app_refused')";
-    tx.prepare_cached(&format!(
-        "DELETE FROM attempt WHERE {SURPLUS} AND seq NOT IN \
-         (SELECT seq FROM attempt WHERE {SURPLUS} ORDER BY seq DESC LIMIT ?2) \
+    const ANSWERS: &str = "oa_id = ?1 AND answer IS NOT NULL AND class = 'unspent'";
+    let surplus = format!(
+        "{FAILURES} AND seq NOT IN (SELECT seq FROM attempt WHERE {FAILURES} ORDER BY seq DESC LIMIT ?2) \
          AND NOT EXISTS (SELECT 1 FROM refresh_token t WHERE t.digest = attempt.token_digest \
          AND t.presented_by = attempt.attempt_id)"
+    );
+    delete_attempts(tx, &surplus, params![oa_id.as_str(), KEEP_FAILURES])?;
+    tx.prepare_cached(&format!(
+        "UPDATE attempt SET answer = NULL WHERE {ANSWERS} AND seq NOT IN \
+         (SELECT seq FROM attempt WHERE {ANSWERS} ORDER BY seq DESC LIMIT ?2)"
     ))?
-    .execute(params![oa_id.as_str(), KEEP_FAILURES])?;
-    tx.prepare_cached(
-        "UPDATE attempt SET answer = NULL WHERE oa_id = ?1 AND answer IS NOT NULL AND phase = 'closed' AND seq NOT IN \
-         (SELECT seq FROM attempt WHERE oa_id = ?1 AND answer IS NOT NULL ORDER BY seq DESC LIMIT ?2)",
-    )?
     .execute(params![oa_id.as_str(), KEEP_ANSWERS])?;
     Ok(())
+}
+
+/// Deletes attempts together with their proofs; returns how many.
+fn delete_attempts(tx: &Connection, which: &str, parameters: &[&dyn ToSql]) -> rusqlite::Result<usize> {
+    let proofs =
+        format!("DELETE FROM proof WHERE attempt_id IN (SELECT attempt_id FROM attempt WHERE {which})");
+    tx.prepare_cached(&proofs)?.execute(parameters)?;
+    tx.prepare_cached(&format!("DELETE FROM attempt WHERE {which}"))?.execute(parameters)
 }
 
 /// Records a proof about the token that `attempt` presented.
@@ -227,18 +236,11 @@ pub(super) fn drop_answers(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()
 pub(super) fn prune(tx: &Connection, keep: Duration, now: Time) -> rusqlite::Result<usize> {
     const STILL_HELD: &str =
         "EXISTS (SELECT 1 FROM oa WHERE oa.oa_id = old.oa_id AND oa.refresh_token_digest =";
-    let attempts = tx.execute(
-        &format!(
-            "DELETE FROM attempt WHERE seq IN (SELECT seq FROM attempt old WHERE phase = 'closed' AND answer IS NULL \
-             AND concluded_at < ?1 AND NOT {STILL_HELD} old.token_digest) LIMIT ?2)"
-        ),
-        params![now.minus(keep).as_millis(), PRUNE_STEP],
-    )?;
-    tx.execute(
-        "DELETE FROM proof WHERE made_at < ?1 AND NOT EXISTS \
-         (SELECT 1 FROM attempt WHERE attempt.attempt_id = proof.attempt_id)",
-        [now.minus(keep).as_millis()],
-    )?;
+    let old = format!(
+        "seq IN (SELECT seq FROM attempt old WHERE phase = 'closed' AND concluded_at < ?1 AND answer IS NULL \
+         AND NOT {STILL_HELD} old.token_digest) ORDER BY seq LIMIT ?2)"
+    );
+    let attempts = delete_attempts(tx, &old, params![now.minus(keep).as_millis(), PRUNE_STEP])?;
     let tokens = tx.execute(
         &format!(
             "DELETE FROM refresh_token WHERE digest IN (SELECT digest FROM refresh_token old \

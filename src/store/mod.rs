@@ -119,15 +119,15 @@ impl Store {
         self.writer.call(true, move |tx| present::latch_unproven(tx, &oa_id, now)).await
     }
 
-    /// Nobody waits for the answer to this OA's open attempt any more. Returns the attempt that left it uncertain.
+    /// Nobody waits for this attempt's answer any more. Returns whether it left its OA uncertain.
     pub async fn abandon(
         &self,
-        oa_id: OaId,
+        attempt: AttemptId,
         timing: Arc<Timing>,
         now: Time,
-    ) -> Result<Option<AttemptId>, StoreError> {
-        let abandon = move |tx: &_| settle::abandon_presenting(tx, Some(&oa_id), &timing, now);
-        self.writer.call(true, abandon).await.map(|uncertain| uncertain.first().map(|(_, attempt)| *attempt))
+    ) -> Result<bool, StoreError> {
+        let abandon = move |tx: &_| settle::abandon_presenting(tx, Some(attempt), &timing, now);
+        self.writer.call(true, abandon).await.map(|uncertain| !uncertain.is_empty())
     }
 
     /// Journals that the claimed token is about to be presented. Durable when this returns.

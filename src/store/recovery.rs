@@ -108,9 +108,10 @@ impl Opened {
                     self.slots.clear(index).map_err(unavailable)?;
                     recovered.torn += 1;
                 }
-                Content::Filled(spilled) => {
+                Content::Filled(spilled) | Content::Unmarked(spilled) => {
                     match self.take_in(&spilled, timing, now, roll())? {
                         Some(taken_in) => recovered.taken_in.push(taken_in),
+                        None if recovered.orphans.contains(&spilled.attempt) => {}
                         None => recovered.orphans.push(spilled.attempt),
                     }
                     self.slots.clear(index).map_err(unavailable)?;

@@ -64,6 +64,7 @@ CREATE TABLE attempt (
 -- At most one request an OA is under way, even if code is wrong.
 CREATE UNIQUE INDEX attempt_open ON attempt (oa_id) WHERE phase <> 'closed';
 CREATE INDEX attempt_of_oa ON attempt (oa_id, seq);
+CREATE INDEX attempt_concluded ON attempt (concluded_at) WHERE phase = 'closed';
 CREATE INDEX attempt_with_answer ON attempt (oa_id) WHERE answer IS NOT NULL;
 
 -- Why a token that was presented may be presented again. Used up by one presentation.

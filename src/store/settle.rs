@@ -97,6 +97,7 @@ pub(super) fn prove_unspent(
     };
     row.stand(standing, now);
     rows::save(tx, &row)?;
+    journal::forget_surplus(tx, &row.oa_id)?;
     Ok(settled)
 }
 
@@ -112,6 +113,10 @@ pub(super) fn prove_spent(tx: &Connection, attempt: AttemptId, now: Time) -> rus
         now,
     )?;
     row.last_error = Some(detail.to_owned());
+    // Zalo refused it: it is kept, and no longer called valid.
+    if let Some(set) = &mut row.set {
+        set.access_token_expires_at = set.access_token_expires_at.map(|end| end.min(now));
+    }
     row.stand(rotation::give_up(), now);
     rows::save(tx, &row)?;
     Ok(Settled::Reauthorize { reason: Reason::ResponseLost })
@@ -138,20 +143,20 @@ pub(super) fn hold(
     Ok(Settled::Held)
 }
 
-/// Every attempt that is open and presented, or only this OA's: nobody is waiting for its answer any more. Those of an OA
+/// Every attempt that is open and presented, or only this one: nobody is waiting for its answer any more. Those of an OA
 /// whose set was replaced meanwhile are closed; the others leave their OA uncertain.
 pub(super) fn abandon_presenting(
     tx: &Connection,
-    only: Option<&OaId>,
+    only: Option<AttemptId>,
     timing: &Timing,
     now: Time,
 ) -> rusqlite::Result<Vec<(OaId, AttemptId)>> {
     let open: Vec<[u8; 16]> = tx
         .prepare_cached(
             "SELECT attempt_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting' \
-             AND (?1 IS NULL OR oa_id = ?1)",
+             AND (?1 IS NULL OR attempt_id = ?1)",
         )?
-        .query_map([only.map(OaId::as_str)], |row| row.get(0))?
+        .query_map([only.as_ref().map(AttemptId::as_bytes)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut uncertain = Vec::new();
     for attempt in open.into_iter().map(AttemptId::from_bytes) {

@@ -54,6 +54,9 @@ impl SpilledAnswer {
 pub(super) enum Content {
     Empty,
     Filled(SpilledAnswer),
+    /// Whole, and not marked as filled: the program ended while it was being synced. It may be lost by a power
+    /// failure, so nobody publishes it; a start that finds it takes it in.
+    Unmarked(SpilledAnswer),
     /// Something was written and is not whole.
     Torn,
 }
@@ -138,7 +141,7 @@ impl Slots {
         let count = self.count().ok()?;
         (0..count).find_map(|index| match self.read(index) {
             Ok(Content::Filled(spilled)) if spilled.attempt == attempt => Some(spilled),
-            Ok(Content::Filled(_) | Content::Empty | Content::Torn) | Err(_) => None,
+            Ok(Content::Filled(_) | Content::Unmarked(_) | Content::Empty | Content::Torn) | Err(_) => None,
         })
     }
 }
@@ -178,11 +181,16 @@ fn decode(bytes: &[u8]) -> Content {
     if bytes.iter().all(|byte| *byte == 0) {
         return Content::Empty;
     }
-    decode_filled(bytes).map_or(Content::Torn, Content::Filled)
+    let Some((mark, rest)) = bytes.split_first_chunk::<8>() else { return Content::Torn };
+    match decode_record(rest) {
+        Some(spilled) if mark == MAGIC => Content::Filled(spilled),
+        Some(spilled) if *mark == [0; 8] => Content::Unmarked(spilled),
+        Some(_) | None => Content::Torn,
+    }
 }
 
-fn decode_filled(bytes: &[u8]) -> Option<SpilledAnswer> {
-    let rest = bytes.strip_prefix(MAGIC)?;
+/// What follows the mark.
+fn decode_record(rest: &[u8]) -> Option<SpilledAnswer> {
     let (checksum, rest) = rest.split_at_checked(32)?;
     let length_at = HEADER_SIZE - 40 - 4;
     let length = u32::from_le_bytes(rest.get(length_at..length_at + 4)?.try_into().ok()?) as usize;
@@ -270,6 +278,17 @@ mod tests {
         slots.fill(1, &spilled(vec![b'x'; LONGEST_BODY])).expect("filled");
         assert_eq!(slots.file.metadata().expect("metadata").len(), before);
         assert_eq!(slots.read(0).expect("read"), Content::Empty);
+    }
+
+    #[test]
+    fn i4_a_whole_answer_that_was_not_marked_yet_is_told_from_a_torn_one_and_not_handed_out() {
+        let slots = slots(1);
+        let answer = spilled(b"{\"access_token\":\"a\"}".to_vec());
+        let mut bytes = encode(&answer);
+        bytes[..MAGIC.len()].fill(0);
+        slots.file.write_all_at(&bytes, 0).expect("written");
+        assert_eq!(slots.read(0).expect("read"), Content::Unmarked(answer.clone()));
+        assert_eq!(slots.filled_by(answer.attempt), None);
     }
 
     #[test]

@@ -202,6 +202,62 @@ fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
 }
 
 #[test]
+fn a_clock_that_went_back_neither_storms_nor_silences_a_blocked_app() {
+    let mut bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
+    bench.now = START.minus(72 * HOUR);
+    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due").len();
+    assert_eq!(due(bench.now), 1, "refused in the future: a trial is due");
+    let Claimed::Due(claim) = claim(&bench.conn, &oa(), bench.now).expect("claimed") else {
+        panic!("the trial is due")
+    };
+    let attempt = AttemptId::random();
+    let journalled = present(&bench.conn, &claim, attempt, bench.now, bench.now).expect("presented");
+    assert_eq!(journalled, Journalled::Written);
+    bench.conclude(attempt, Verdict::Throttled { retry_after: Some(HOUR / 2) });
+    assert_eq!(due(bench.now), 0, "no storm");
+    assert_eq!(due(bench.now.plus(HOUR)), 1);
+}
+
+#[test]
+fn i4_what_was_kept_aside_outlives_an_outage() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.import(&oa(), 7);
+    assert_eq!(bench.conclude(attempt, Verdict::Granted(tokens(2))).effect, Effect::KeptAside);
+    for _ in 0..10 {
+        let attempt = bench.begin();
+        bench.unknown(attempt);
+        bench.prove(attempt);
+    }
+    let history = view::history(&bench.conn, &oa()).expect("history");
+    let aside = history.iter().find(|entry| entry.class.as_deref() == Some("superseded"));
+    assert!(aside.is_some_and(|entry| entry.answer_kept));
+}
+
+#[test]
+fn i4_an_answer_with_tokens_is_taken_in_although_its_attempt_was_given_up() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let given_up = settle::abandon_presenting(&bench.conn, Some(attempt), &bench.timing, bench.now);
+    assert_eq!(given_up.expect("given up").len(), 1);
+    let concluded = bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    assert!(matches!(concluded.effect, Effect::Adopted { generation: 2, .. }));
+    assert_eq!(bench.state().0, State::Scheduled);
+}
+
+#[test]
+fn an_access_token_that_zalo_refused_is_not_handed_out() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.unknown(attempt);
+    assert!(bench.token().is_some());
+    settle::prove_spent(&bench.conn, attempt, bench.now).expect("proven");
+    assert_eq!(bench.token(), None);
+}
+
+#[test]
 fn a_proof_survives_pruning_as_long_as_its_token_is_held() {
     let mut bench = Bench::with_a_set();
     let attempt = bench.begin();

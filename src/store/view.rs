@@ -208,7 +208,7 @@ fn status_of(
 ) -> OaStatus {
     let (state, reason) = seen_state(&row, is_presenting, is_blocked);
     let next_refresh_at = match (&row.standing, state) {
-        (_, State::AwaitingGrant | State::Unmanaged) => None,
+        (_, State::AwaitingGrant | State::Unmanaged | State::Blocked) => None,
         (Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }), _) => {
             Some(*at)
         }
