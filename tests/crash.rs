@@ -48,6 +48,8 @@ async fn fifty_kills_under_load_lose_nothing_that_was_received_and_present_nothi
             () = all_need_a_person(&daemon) => {}
         }
         daemon.kill().await;
+        let ledger = bench.simulator.ledger();
+        assert!(ledger.is_clean(), "after kill {n}: {}", ledger.summary());
         for event in daemon.events("refresh.succeeded") {
             let oa = event["oa_id"].as_str().expect("named").to_owned();
             stored.insert(oa, event["generation"].as_u64().expect("a number"));
