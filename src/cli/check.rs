@@ -5,14 +5,11 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::keeper;
 use crate::store::Direct;
-use crate::zalo::Door;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let clock = SystemClock::new();
-    let needs_tls =
-        config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https");
-    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls, Arc::new(clock.clone()))
+    keeper::open_door(config, Arc::new(clock.clone()))
         .map_err(|error| Failure::new(exit::CONFIG, format!("{}: {error}", config.file.display())))?;
     for warning in config.warnings() {
         complain(&format!("warning: {warning}"));

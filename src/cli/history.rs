@@ -4,21 +4,12 @@ use serde::Serialize;
 
 use super::status::{json, unknown_oa};
 use super::table::{Table, Tone};
-use super::{Failure, OaArgument, print};
+use super::{Failure, OaReport, print};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::config::Config;
 use crate::id::OaId;
 use crate::keeper;
 use crate::store::{Direct, HistoryEntry, TokenAnswer};
-
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    oa: OaArgument,
-    /// Print JSON for programs
-    #[arg(long)]
-    json: bool,
-}
 
 #[derive(Serialize)]
 struct Report {
@@ -26,7 +17,7 @@ struct Report {
     attempts: Vec<HistoryEntry>,
 }
 
-pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, arguments: &OaReport) -> Result<(), Failure> {
     let oa_id = arguments.oa.oa_id();
     let store = Direct::open_to_read(&config.store_path)?;
     let attempts = store.history(&oa_id)?;

@@ -48,9 +48,9 @@ enum Command {
     /// Show how the OAs stand
     Status(status::Arguments),
     /// Print an access token that is valid now, and nothing else
-    Token(token::Arguments),
+    Token(OaReport),
     /// Show the journal of refresh attempts, newest first
-    History(history::Arguments),
+    History(OaReport),
     /// Run the Zalo simulator alone: single-use refresh tokens, a ledger, faults on request
     Simulate(simulate::Arguments),
     /// Run simulator and daemon together for a while, faults included, and print the simulator's ledger
@@ -69,6 +69,16 @@ impl OaArgument {
     fn oa_id(&self) -> OaId {
         OaId::from(self.oa_id.as_str())
     }
+}
+
+/// An OA, and how to print what is known of it.
+#[derive(clap::Args)]
+struct OaReport {
+    #[command(flatten)]
+    oa: OaArgument,
+    /// Print the whole record as JSON, for programs
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why a command failed: one sentence, and an exit code.

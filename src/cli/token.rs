@@ -3,21 +3,12 @@
 use serde::Serialize;
 
 use super::status::{json, unknown_oa};
-use super::{Failure, OaArgument, exit, print};
+use super::{Failure, OaReport, exit, print};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::config::Config;
 use crate::id::OaId;
 use crate::keeper;
 use crate::store::{Direct, State, TokenAnswer};
-
-#[derive(clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    oa: OaArgument,
-    /// Print the whole record as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 #[derive(Serialize)]
 struct Record<'t> {
@@ -28,7 +19,7 @@ struct Record<'t> {
     generation: u64,
 }
 
-pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, arguments: &OaReport) -> Result<(), Failure> {
     let oa_id = arguments.oa.oa_id();
     let now = SystemClock::new().now();
     let answer = Direct::open_to_read(&config.store_path)?.token(&keeper::managed(config), &oa_id, now)?;

@@ -30,7 +30,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use run::{RunError, run};
+pub use run::{RunError, open_door, run};
 pub use settings::managed;
 
 use crate::clock::{Clock, Time};

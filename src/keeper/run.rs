@@ -54,10 +54,7 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
     let oas = config.oas.len();
     events::daemon_started(oas);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let needs_tls =
-        config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https");
-    let door =
-        Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls, Arc::clone(&clock))?;
+    let door = open_door(&config, Arc::clone(&clock))?;
     let Some(opened) = recovery::open_and_recover(&config, &clock, &stop).await? else {
         events::daemon_stopped(oas);
         return Ok(());
@@ -99,6 +96,16 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
     }
     events::daemon_stopped(oas);
     Ok(())
+}
+
+/// The door to Zalo that this config wants.
+///
+/// # Errors
+/// When the CA file or the system's certificates cannot be used.
+pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientError> {
+    let needs_tls =
+        config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https");
+    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls, clock)
 }
 
 /// Brings the store up to the config, once it takes writes. `false`: it is time to stop.

@@ -77,7 +77,7 @@ impl Keeper {
                 continue;
             }
             // Of a blocked app one OA tries, and no other beside it.
-            if self.store.is_blocked(app_id.clone()).await? && self.claims.is_app_held(&app_id) {
+            if self.claims.is_app_held(&app_id) && self.store.is_blocked(app_id.clone()).await? {
                 continue;
             }
             started += 1;

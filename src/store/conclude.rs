@@ -15,8 +15,8 @@ use crate::clock::Time;
 use crate::id::{AppId, AttemptId};
 use crate::oauth::{GrantedTokens, Oddity};
 use crate::rotation::{
-    self, AppNews, AttemptEnd, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain, Verdict,
-    refresh_at,
+    self, AppNews, AttemptEnd, Proof, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain,
+    Verdict, refresh_at,
 };
 use crate::secret::Secret;
 
@@ -126,38 +126,22 @@ pub(super) fn conclude(
     let Some(mut row) = rows::load(tx, &attempt.oa_id)? else { return Ok(NOTHING) };
     let verdict = &attempted.verdict;
     let detail = verdict.detail();
-    let outcome = Outcome {
-        class: verdict.class(),
-        detail: &detail,
-        code: match verdict {
-            Verdict::Unknown { code, .. } => *code,
-            Verdict::Dead(code) | Verdict::AppRefused(code) => Some(*code),
-            Verdict::Granted(_) | Verdict::NotPresented { .. } | Verdict::Throttled { .. } => None,
-        },
-        status: attempted.status,
-        answer: kept_answer(attempted),
-    };
-    let is_superseded = row.generation != attempt.generation;
-    if !is_journalled {
-        journal::note_unjournalled(tx, id, &attempt, attempted.started_at, &outcome, now)?;
-    } else if is_superseded {
-        let aside = Outcome { class: "superseded", answer: attempted.answer.as_deref(), ..outcome };
-        journal::note(tx, id, Phase::Closed, &aside, now)?;
-        if let Verdict::Granted(GrantedTokens { refresh_token: Some(late), .. }) = verdict {
-            journal::own(tx, late.digest(), &attempt.oa_id, now)?;
-        }
-        return Ok(Concluded { effect: Effect::KeptAside, app: AppChange::None });
-    } else if matches!(verdict, Verdict::NotPresented { .. }) {
-        journal::note_barred(tx, id, &outcome, now)?;
-    } else {
-        let phase = if matches!(verdict, Verdict::Unknown { .. }) { Phase::Uncertain } else { Phase::Closed };
-        journal::note(tx, id, phase, &outcome, now)?;
-    }
-    if is_superseded {
-        return Ok(NOTHING);
+    let outcome = outcome_of(attempted, &detail);
+    if row.generation != attempt.generation {
+        return set_aside(tx, attempted, &attempt, is_journalled, outcome, now);
     }
     let successor = successor_of(tx, verdict, &attempt)?;
     let conclusion = rotation::conclude(verdict, id, successor, row.failures, timing, now, roll);
+    match conclusion.attempt {
+        _ if !is_journalled => {
+            journal::note_unjournalled(tx, id, &attempt, attempted.started_at, &outcome, now)?;
+        }
+        AttemptEnd::Uncertain => journal::note(tx, id, Phase::Uncertain, &outcome, now)?,
+        AttemptEnd::Concluded if conclusion.proof == Some(Proof::GateBarred) => {
+            journal::note_barred(tx, id, &outcome, now)?;
+        }
+        AttemptEnd::Concluded => journal::note(tx, id, Phase::Closed, &outcome, now)?,
+    }
     if let (Some(proof), true) = (conclusion.proof, is_journalled) {
         journal::prove(tx, id, proof, now)?;
     }
@@ -167,11 +151,47 @@ pub(super) fn conclude(
         }
         (_, standing) => fail(&mut row, standing, detail, now),
     };
-    debug_assert_eq!(conclusion.attempt == AttemptEnd::Uncertain, matches!(effect, Effect::Uncertain { .. }));
     rows::save(tx, &row)?;
     journal::forget_surplus(tx, &row.oa_id)?;
     let app = tell_app(tx, &attempt.app_id, conclusion.app, &effect, attempted.started_at, now)?;
     Ok(Concluded { effect, app })
+}
+
+/// What the journal notes of it.
+fn outcome_of<'a>(attempted: &'a Attempted, detail: &'a str) -> Outcome<'a> {
+    Outcome {
+        class: attempted.verdict.class(),
+        detail,
+        code: match &attempted.verdict {
+            Verdict::Unknown { code, .. } => *code,
+            Verdict::Dead(code) | Verdict::AppRefused(code) => Some(*code),
+            Verdict::Granted(_) | Verdict::NotPresented { .. } | Verdict::Throttled { .. } => None,
+        },
+        status: attempted.status,
+        answer: kept_answer(attempted),
+    }
+}
+
+/// Another set was imported meanwhile: what came is kept with the attempt and changes nothing else.
+fn set_aside(
+    tx: &Connection,
+    attempted: &Attempted,
+    attempt: &AttemptRow,
+    is_journalled: bool,
+    outcome: Outcome<'_>,
+    now: Time,
+) -> rusqlite::Result<Concluded> {
+    let id = attempted.attempt;
+    if !is_journalled {
+        journal::note_unjournalled(tx, id, attempt, attempted.started_at, &outcome, now)?;
+        return Ok(NOTHING);
+    }
+    let aside = Outcome { class: "superseded", answer: attempted.answer.as_deref(), ..outcome };
+    journal::note(tx, id, Phase::Closed, &aside, now)?;
+    if let Verdict::Granted(GrantedTokens { refresh_token: Some(late), .. }) = &attempted.verdict {
+        journal::own(tx, late.digest(), &attempt.oa_id, now)?;
+    }
+    Ok(Concluded { effect: Effect::KeptAside, app: AppChange::None })
 }
 
 fn unjournalled(claim: &Claim) -> AttemptRow {
