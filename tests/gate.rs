@@ -1,10 +1,13 @@
 //! The gate, seen from the other end of the socket: what has to be true before the last byte comes (I1, I7).
 
+#[path = "wire/full.rs"]
+mod full;
 mod wire;
 
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use full::full_listener;
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wire::*;
@@ -111,20 +114,6 @@ async fn without_a_connection_nothing_is_journalled() {
         assert!(!presented.may_be_journalled && !presented.was_stopped, "{what}: {presented:?}");
         assert_eq!(presented.journal_failure, None, "{what}");
     }
-}
-
-/// A listener whose queue is full, so that the next connection gets no answer at all, and what fills it.
-async fn full_listener() -> (TcpListener, Vec<TcpStream>) {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
-    let listener = socket.listen(1).expect("it listens");
-    let address = listener.local_addr().expect("an address");
-    let mut waiting = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(SILENCE, TcpStream::connect(address)).await {
-        waiting.push(stream.expect("a connection"));
-        assert!(waiting.len() < 64, "the queue does not fill");
-    }
-    (listener, waiting)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
