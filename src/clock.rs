@@ -116,6 +116,46 @@ pub struct Reading {
     pub boot: Arc<str>,
 }
 
+/// When something was: by the wall clock, and where known by the clock that nobody sets, as a second witness.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the wall clock.
+    pub time: Time,
+    /// By the uptime, with the boot that it belongs to.
+    pub uptime: Option<(Uptime, String)>,
+}
+
+impl Moment {
+    /// Now, as both clocks have it.
+    pub fn at(reading: &Reading) -> Moment {
+        Moment { time: reading.time, uptime: Some((reading.uptime, reading.boot.to_string())) }
+    }
+
+    /// By the wall clock alone.
+    pub fn of_wall_clock(time: Time) -> Moment {
+        Moment { time, uptime: None }
+    }
+
+    /// How long ago that was, by the clock that nobody sets; `None` if it was in another boot, or nobody looked.
+    pub fn uptime_since(&self, now: &Reading) -> Option<Duration> {
+        let (uptime, boot) = self.uptime.as_ref()?;
+        (**boot == *now.boot).then(|| now.uptime.since(*uptime))
+    }
+
+    /// Do both clocks agree, within a minute, about how long ago that was? After a reboot, and where only the
+    /// wall clock was read, there is no second witness, and nothing speaks against the first.
+    pub fn agrees_with(&self, now: &Reading) -> bool {
+        if now.time < self.time {
+            return false;
+        }
+        let Some(by_uptime) = self.uptime_since(now) else { return true };
+        now.time.since(self.time).abs_diff(by_uptime) <= CLOCK_TOLERANCE
+    }
+}
+
+/// Clocks that differ by less than this agree: what a time service corrects now and then.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
 /// Where time comes from.
 pub trait Clock: Send + Sync + 'static {
     /// Both clocks, now.
@@ -198,6 +238,24 @@ mod tests {
         assert_eq!(said(250), "4m 10s");
         assert_eq!(said(3_900), "1h 05m");
         assert_eq!(said(90 * 86_400), "90d 0h");
+    }
+
+    #[test]
+    fn a_moment_is_agreed_upon_only_where_both_clocks_tell_the_same_time() {
+        let boot: Arc<str> = "b".into();
+        let reading = |time, uptime| Reading {
+            time: Time::from_millis(time),
+            uptime: Uptime(Duration::from_millis(uptime)),
+            boot: boot.clone(),
+        };
+        let moment = Moment::at(&reading(1_000_000, 1_000));
+        assert!(moment.agrees_with(&reading(4_600_000, 3_601_000)));
+        assert!(!moment.agrees_with(&reading(4_600_000, 1_000)), "the wall clock was set forward");
+        assert!(!moment.agrees_with(&reading(0, 3_601_000)), "the wall clock was set back");
+        let after_reboot = Reading { boot: "c".into(), ..reading(4_600_000, 5) };
+        assert!(moment.agrees_with(&after_reboot));
+        let before = Reading { boot: "c".into(), ..reading(0, 5) };
+        assert!(!moment.agrees_with(&before), "nothing is obtained in the future");
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl AttemptId {
         self.0.as_bytes()
     }
 
+    /// Reads what its `Display` wrote; `None` if the text is no such name.
+    pub fn parse(text: &str) -> Option<AttemptId> {
+        uuid::Uuid::try_parse(text).ok().map(AttemptId)
+    }
+
     /// From the 16 bytes that the store keeps.
     pub fn from_bytes(bytes: [u8; 16]) -> AttemptId {
         AttemptId(uuid::Uuid::from_bytes(bytes))

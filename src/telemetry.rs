@@ -9,27 +9,72 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 /// How many lines wait for a slow reader before the next ones are dropped.
 const WAITING_LINES: usize = 16_384;
 
 /// The running log. Dropped, it writes what still waits, for a second at the most.
 pub struct Telemetry {
-    lines: LinesDropped,
+    control: LogControl,
     _guard: WorkerGuard,
+}
+
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Form = Box<dyn Layer<Filtered> + Send + Sync>;
+
+/// Changes the running log, and knows how many lines it lost.
+#[derive(Clone)]
+pub struct LogControl {
+    lines: NonBlocking,
+    dropped: LinesDropped,
+    filter: reload::Handle<EnvFilter, Registry>,
+    form: reload::Handle<Form, Filtered>,
+}
+
+impl LogControl {
+    /// The counter of lines that nobody got to see.
+    pub fn lines_dropped(&self) -> u64 {
+        self.dropped.count()
+    }
+
+    /// Goes over to another filter and form. Every line is written in one of the two.
+    ///
+    /// # Errors
+    /// When `filter` is no filter.
+    pub fn set(&self, filter: &str, as_json: bool) -> Result<(), String> {
+        let filter = parse(filter)?;
+        self.form.reload(form(self.lines.clone(), as_json)).map_err(|error| error.to_string())?;
+        self.filter.reload(filter).map_err(|error| error.to_string())
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, String> {
+    // The scheduler tells at level info of every job that it makes.
+    EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(|error| error.to_string())
+}
+
+fn form(lines: NonBlocking, as_json: bool) -> Form {
+    let layer = fmt::layer().with_writer(lines).with_target(false);
+    if as_json {
+        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+    } else {
+        layer.boxed()
+    }
 }
 
 /// Counts the lines that nobody got to see.
 #[derive(Clone)]
-pub struct LinesDropped {
+struct LinesDropped {
     queue: ErrorCounter,
     failed: Arc<AtomicU64>,
 }
 
 impl LinesDropped {
     /// How many so far.
-    pub fn count(&self) -> u64 {
+    fn count(&self) -> u64 {
         (self.queue.dropped_lines() as u64).saturating_add(self.failed.load(Ordering::Relaxed))
     }
 }
@@ -57,9 +102,7 @@ impl Write for Counted {
 /// # Errors
 /// When `filter` is no filter, or a log was started before.
 pub fn start(filter: &str, as_json: bool) -> Result<Telemetry, String> {
-    // The scheduler tells at level info of every job that it makes.
-    let filter =
-        EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(|e| e.to_string())?;
+    let (filter, filter_handle) = reload::Layer::new(parse(filter)?);
     let failed = Arc::new(AtomicU64::new(0));
     let (lines, guard): (NonBlocking, _) = NonBlockingBuilder::default()
         .lossy(true)
@@ -67,21 +110,17 @@ pub fn start(filter: &str, as_json: bool) -> Result<Telemetry, String> {
         .thread_name("log")
         .finish(Counted { failed: Arc::clone(&failed) });
     let dropped = LinesDropped { queue: lines.error_counter(), failed };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines).with_target(false);
-    let started = if as_json {
-        log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        log.try_init()
-    };
-    started.map_err(|error| error.to_string())?;
+    let (form, form_handle) = reload::Layer::new(form(lines.clone(), as_json));
+    tracing_subscriber::registry().with(filter).with(form).try_init().map_err(|error| error.to_string())?;
     log_panics();
-    Ok(Telemetry { lines: dropped, _guard: guard })
+    let control = LogControl { lines, dropped, filter: filter_handle, form: form_handle };
+    Ok(Telemetry { control, _guard: guard })
 }
 
 impl Telemetry {
-    /// The counter of lines that nobody got to see.
-    pub fn lines_dropped(&self) -> LinesDropped {
-        self.lines.clone()
+    /// What changes the log while it runs.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
     }
 }
 

@@ -83,7 +83,7 @@ fn an_empty_file_is_valid_and_has_the_defaults() {
     assert_eq!(config.log.format, None);
     assert_eq!(config.timing, Timing::default());
     assert_eq!(config.timeout, Duration::from_secs(60));
-    assert_eq!(config.max_in_flight, 8);
+    assert_eq!(config.timing.max_in_flight, 8);
     assert_eq!(config.http.proxy, None);
     assert_eq!(config.http.ca_file, None);
     assert_eq!(config.remind, [30, 14, 7, 3, 1].map(|days| days * DAY));
@@ -145,7 +145,7 @@ fn every_key_is_taken_over() {
     assert_eq!(config.timing.settle, DAY);
     assert_eq!(config.timing.unprovable, Unprovable::Present);
     assert_eq!(config.timeout, Duration::from_secs(600));
-    assert_eq!(config.max_in_flight, 256);
+    assert_eq!(config.timing.max_in_flight, 256);
     assert_eq!(config.http.proxy.as_ref().and_then(|url| url.password()), Some("CANARY"));
     assert_eq!(config.http.ca_file, Some(ca));
     assert_eq!(config.remind, [10 * DAY, DAY, DAY / 12]);

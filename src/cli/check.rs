@@ -15,8 +15,8 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         complain(&format!("warning: {warning}"));
     }
     Direct::check_place(&config.store_path)?;
-    let now = clock.now();
-    let oas = Direct::open_to_read(&config.store_path)?.statuses(&keeper::managed(config), now)?;
+    let now = clock.read();
+    let oas = Direct::open_to_read(&config.store_path)?.statuses(&keeper::managed(config), &now)?;
     let managed = config.oas.len();
     let apps = config.apps.len();
     print(&format!(
@@ -26,5 +26,5 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         if apps == 1 { "" } else { "s" },
         config.store_path.display()
     ))?;
-    if oas.is_empty() { Ok(()) } else { print(&fleet::table(&oas, now)) }
+    if oas.is_empty() { Ok(()) } else { print(&fleet::table(&oas, now.time)) }
 }

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use super::status::{json, unknown_oa};
 use super::table::{Table, Tone};
-use super::{Failure, OaReport, print};
+use super::{Failure, OaReport, exit, print, print_bytes};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::config::Config;
-use crate::id::OaId;
+use crate::id::{AttemptId, OaId};
 use crate::keeper;
 use crate::store::{Direct, HistoryEntry, TokenAnswer};
 
@@ -17,17 +17,42 @@ struct Report {
     attempts: Vec<HistoryEntry>,
 }
 
-pub(super) fn run(config: &Config, arguments: &OaReport) -> Result<(), Failure> {
-    let oa_id = arguments.oa.oa_id();
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    report: OaReport,
+    /// Print only the raw answer that was kept with this attempt; it is as secret as a token
+    #[arg(long, value_name = "ATTEMPT_ID", conflicts_with = "json", value_parser = parse_attempt)]
+    answer: Option<AttemptId>,
+}
+
+fn parse_attempt(text: &str) -> Result<AttemptId, String> {
+    AttemptId::parse(text).ok_or_else(|| "not the name of an attempt; history shows them".to_owned())
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { report, answer } = arguments;
+    let oa_id = report.oa.oa_id();
     let store = Direct::open_to_read(&config.store_path)?;
+    if let Some(attempt) = answer {
+        return match store.kept_answer(&oa_id, *attempt)? {
+            Some(bytes) => print_bytes(&bytes),
+            None => Err(Failure::new(
+                exit::FAILED,
+                format!(
+                    "no answer is kept with attempt {attempt} of OA {oa_id}; those that are kept are marked by answer_kept in: zalo-tokend history {oa_id} --json"
+                ),
+            )),
+        };
+    }
     let attempts = store.history(&oa_id)?;
     if attempts.is_empty() {
-        let known = store.token(&keeper::managed(config), &oa_id, SystemClock::new().now())?;
+        let known = store.token(&keeper::managed(config), &oa_id, &SystemClock::new().read())?;
         if matches!(known, TokenAnswer::NoSuchOa) {
             return Err(unknown_oa(oa_id.as_str(), config));
         }
     }
-    if arguments.json {
+    if report.json {
         return print(&(json(&Report { oa_id, attempts })? + "\n"));
     }
     if attempts.is_empty() {

@@ -1,17 +1,15 @@
 //! `import`: a person brings a token set.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, OaArgument, exit, owner, print, runtime};
-use crate::clock::{Clock, Reading, SystemClock, Time};
+use super::{Failure, OaArgument, exit, owner, print, runtime, source};
+use crate::clock::{Clock, Moment, Reading, SystemClock, Time};
 use crate::config::{App, Config, Oa};
 use crate::id::OaId;
 use crate::oauth::{Answer, GrantedTokens, Oddity, ProbeAnswer, Unreadable, read_token_answer};
-use crate::rotation::LONGEST_BODY;
-use crate::store::{Direct, Import, Imported, Obtained};
+use crate::store::{Direct, Import, Imported};
 use crate::zalo::Door;
 
 /// Clocks of two machines differ; an answer from further ahead than this is not believed.
@@ -50,7 +48,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     owner::take_on_owner(&config.store_path)?;
     let is_odd = tokens.oddities.contains(&Oddity::ExpiresIn);
     let import = Import { oa_id, app_id: app.id.clone(), name: oa.name.clone(), tokens, obtained };
-    let imported = Direct::open_to_write(&config.store_path)?.import(&import, &config.timing, now.time)?;
+    let imported = Direct::open_to_write(&config.store_path)?.import(&import, &config.timing, &now)?;
     if is_odd {
         print("expires_in is missing or not a whole number of seconds; 90000 is assumed\n")?;
     }
@@ -73,24 +71,11 @@ fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Oa, &'c App),
 
 /// Reads the answer and refuses what is not a whole token set.
 fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
-    let (source, body) = match &arguments.file {
-        Some(file) => {
-            let shown = file.display().to_string();
-            let opened = std::fs::File::open(file).map_err(|error| unreadable(&shown, &error))?;
-            (shown.clone(), read_capped(opened).map_err(|error| unreadable(&shown, &error))?)
-        }
-        None => {
-            let body = read_capped(std::io::stdin().lock()).map_err(|error| unreadable("stdin", &error))?;
-            ("stdin".to_owned(), body)
-        }
-    };
+    let (source, body) = source::read(arguments.file.as_deref())?;
     let refuse = |what: &str| {
         let wanted = "give Zalo's token response as it came: a JSON object with access_token, refresh_token and expires_in";
         Err(Failure::new(exit::FAILED, format!("{source}: {what}; {wanted}")))
     };
-    if body.len() > LONGEST_BODY {
-        return refuse("longer than 64 KiB, which no token response is");
-    }
     let tokens = match read_token_answer(&body) {
         Answer::Granted(tokens) => tokens,
         Answer::Error(code) => return refuse(&format!("this is Zalo's error {code}, not a token response")),
@@ -111,21 +96,9 @@ fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
     }
 }
 
-fn unreadable(source: &str, error: &std::io::Error) -> Failure {
-    let is_denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-    let exit_code = if is_denied { exit::NOT_PERMITTED } else { exit::FAILED };
-    Failure::new(exit_code, format!("{source} cannot be read: {error}; give a readable file or stdin"))
-}
-
-fn read_capped(source: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    source.take(LONGEST_BODY as u64 + 1).read_to_end(&mut body)?;
-    Ok(body)
-}
-
-fn obtained(arguments: &Arguments, now: &Reading) -> Result<Obtained, Failure> {
+fn obtained(arguments: &Arguments, now: &Reading) -> Result<Moment, Failure> {
     match arguments.obtained_at {
-        None => Ok(Obtained::at(now)),
+        None => Ok(Moment::at(now)),
         Some(at) if at > now.time.plus(CLOCK_TOLERANCE) => Err(Failure::new(
             exit::FAILED,
             format!(
@@ -133,7 +106,7 @@ fn obtained(arguments: &Arguments, now: &Reading) -> Result<Obtained, Failure> {
                 now.time
             ),
         )),
-        Some(at) => Ok(Obtained { time: at, uptime: None }),
+        Some(at) => Ok(Moment::of_wall_clock(at)),
     }
 }
 

@@ -4,13 +4,17 @@
 //! one. May import everything.
 
 mod check;
+mod control;
 mod demo;
 mod fleet;
 mod history;
 mod import;
 mod owner;
+mod refresh;
+mod resolve;
 mod run;
 mod simulate;
+mod source;
 mod status;
 mod table;
 mod token;
@@ -49,8 +53,12 @@ enum Command {
     Status(status::Arguments),
     /// Print an access token that is valid now, and nothing else
     Token(OaReport),
+    /// Ask the running daemon to refresh an OA now, and wait for the outcome
+    Refresh(refresh::Arguments),
     /// Show the journal of refresh attempts, newest first
-    History(OaReport),
+    History(history::Arguments),
+    /// Decide about an OA that is uncertain, or whose answer is lost
+    Resolve(resolve::Arguments),
     /// Run the Zalo simulator alone: single-use refresh tokens, a ledger, faults on request
     Simulate(simulate::Arguments),
     /// Run simulator and daemon together for a while, faults included, and print the simulator's ledger
@@ -91,6 +99,7 @@ struct Failure {
 /// Exit codes of the outward contract.
 mod exit {
     pub(super) const FAILED: u8 = 1;
+    pub(super) const NOT_RUNNING: u8 = 69;
     pub(super) const NOT_NOW: u8 = 75;
     pub(super) const NOT_PERMITTED: u8 = 77;
     pub(super) const CONFIG: u8 = 78;
@@ -160,6 +169,12 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| token::run(&config, &arguments))
         }
+        Command::Refresh(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| refresh::run(&config, &arguments))
+        }
+        Command::Resolve(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| resolve::run(&config, &arguments))
+        }
         Command::History(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| history::run(&config, &arguments))
         }
@@ -185,8 +200,12 @@ fn complain(sentence: &str) {
 
 /// Prints to stdout. A reader that went away, as `head` does, is no failure.
 fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+    match std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::new(exit::FAILED, format!("stdout cannot be written: {error}")))
         }

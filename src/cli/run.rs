@@ -1,10 +1,9 @@
 //! `run`: the daemon, in the foreground.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::{Failure, exit, owner, runtime};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::keeper::{self, RunError};
 use crate::telemetry;
 
@@ -13,15 +12,10 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     owner::take_on_owner(&config.store_path)?;
-    let format = config.log.format.unwrap_or(if std::io::stderr().is_terminal() {
-        LogFormat::Text
-    } else {
-        LogFormat::Json
-    });
-    let telemetry = telemetry::start(&config.log.level, format == LogFormat::Json)
+    let telemetry = telemetry::start(&config.log.level, config.log.is_json())
         .map_err(|what| Failure::new(exit::FAILED, format!("the log cannot be started: {what}")))?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(keeper::run(config, telemetry.lines_dropped()));
+    let outcome = runtime.block_on(keeper::run(config, telemetry.control()));
     runtime.shutdown_timeout(LAST_PATIENCE);
     drop(telemetry);
     outcome.map_err(Failure::from)

@@ -6,6 +6,7 @@
 //! and no message repeats text that could be a secret.
 //! May import `clock`, `secret`, `id` and `rotation::timing`.
 
+mod difference;
 mod files;
 mod fleet;
 mod problems;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use url::Url;
 
+pub use difference::Difference;
 pub use problems::Problems;
 
 use crate::id::{AppId, OaId};
@@ -74,12 +76,10 @@ pub struct Config {
     pub store_path: PathBuf,
     /// How much is logged, and in what form.
     pub log: Log,
-    /// The durations that rule a refresh.
+    /// The durations and limits that rule a refresh.
     pub timing: Timing,
     /// The wall-clock cap of one request, connection and body included.
     pub timeout: Duration,
-    /// Requests under way at once, over all OAs; at least 1.
-    pub max_in_flight: usize,
     /// How the outside is reached.
     pub http: Http,
     /// How long before a refresh token ends a person is reminded; longest first, each once.
@@ -108,6 +108,14 @@ pub struct Log {
     pub level: String,
     /// None: text on a terminal, else JSON.
     pub format: Option<LogFormat>,
+}
+
+impl Log {
+    /// Are lines to be JSON? What the file does not say, stderr decides.
+    pub fn is_json(&self) -> bool {
+        let is_terminal = || std::io::IsTerminal::is_terminal(&std::io::stderr());
+        self.format.map_or_else(|| !is_terminal(), |format| format == LogFormat::Json)
+    }
 }
 
 /// The form of a log line.

@@ -45,7 +45,6 @@ pub(super) fn config(
     let refresh_token = Section::one(document, &schema::REFRESH_TOKEN, report);
     let timing = timing(&refresh, &refresh_token, report);
     let timeout = duration(&refresh, "timeout", MINUTE, TIMEOUT, report);
-    let max_in_flight = refresh.number("max_in_flight", 1..=256, report).unwrap_or(8);
     let http = http(&Section::one(document, &schema::HTTP, report), around, report);
     let remind = remind(&refresh_token, report);
     let schedule = schedule(&Section::one(document, &schema::SCHEDULE, report), report);
@@ -56,7 +55,6 @@ pub(super) fn config(
         log,
         timing,
         timeout,
-        max_in_flight: usize::try_from(max_in_flight).ok()?,
         http,
         remind,
         schedule,
@@ -119,6 +117,7 @@ fn timing(refresh: &Section<'_, '_>, refresh_token: &Section<'_, '_>, report: &m
     let choices = [("hold", Unprovable::Hold), ("present", Unprovable::Present)];
     let unprovable = refresh.read("unprovable", "\"hold\"", report, |text| values::word(text, &choices));
     let (retry_first, retry_max) = retry(refresh, &default, report);
+    let max_in_flight = refresh.number("max_in_flight", 1..=256, report);
     Timing {
         before_expiry: duration(refresh, "before_expiry", default.before_expiry, BEFORE_EXPIRY, report),
         jitter: duration(refresh, "jitter", default.jitter, JITTER, report),
@@ -126,6 +125,7 @@ fn timing(refresh: &Section<'_, '_>, refresh_token: &Section<'_, '_>, report: &m
         retry_max,
         settle: duration(refresh, "settle", default.settle, PAUSE, report),
         unprovable: unprovable.unwrap_or(default.unprovable),
+        max_in_flight: max_in_flight.unwrap_or(default.max_in_flight),
         refresh_token_lifetime: duration(
             refresh_token,
             "lifetime",

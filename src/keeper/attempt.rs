@@ -10,13 +10,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::claims::Hold;
-use super::news::News;
-use super::{Keeper, events, premise};
-use crate::id::{AppId, AttemptId, OaId};
+use super::news::{self, News};
+use super::settings::Settings;
+use super::{Keeper, events, premise, undurable};
+use crate::clock::Moment;
+use crate::id::{AttemptId, OaId};
 use crate::oauth::refresh_form;
 use crate::rotation::{AnswerBytes, Exchange, Reason, Verdict, judge};
 use crate::store::{
-    Attempted, Claim, Claimed, Concluded, Effect, Journalled, Obtained, Slot, SpilledAnswer, StoreError,
+    Attempted, Claim, Claimed, Concluded, Due, Effect, Journalled, Slot, SpilledAnswer, StoreError,
+    ValidToken,
 };
 use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
 
@@ -27,27 +30,41 @@ const SLOW_STORE: Duration = Duration::from_secs(2);
 
 /// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
 /// is one, then leaves the OA uncertain.
-pub(super) async fn run_guarded(keeper: Arc<Keeper>, oa_id: OaId, app_id: AppId) {
-    let id = AttemptId::random();
-    match tokio::spawn(run(Arc::clone(&keeper), id, oa_id.clone(), app_id)).await {
-        Ok(true) => keeper.wake.notify_one(),
-        Ok(false) => {}
+///
+/// Returns whether anything was tried.
+pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due) -> bool {
+    let (id, oa_id) = (AttemptId::random(), due.oa_id.clone());
+    match tokio::spawn(run(Arc::clone(&keeper), id, due)).await {
+        Ok(has_tried) => {
+            if has_tried {
+                keeper.wake.notify_one();
+            }
+            has_tried
+        }
         // Without waking the sweep: what panicked once may panic again, and the tick comes soon enough.
-        Err(_) => abandon(&keeper, id, &oa_id).await,
+        Err(_) => {
+            abandon(&keeper, id, &oa_id).await;
+            true
+        }
     }
 }
 
 /// What was presented and has nobody waiting for it any more becomes uncertain, as soon as the store takes it.
 async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
     loop {
-        let timing = Arc::clone(&keeper.settings.timing);
-        match keeper.store.abandon(id, timing, keeper.now()).await {
-            Ok(true) => {
-                let probe_at = keeper.now().plus(keeper.settings.timing.settle);
-                events::refresh_uncertain(oa_id, id, "the attempt's own task panicked", probe_at);
-                return keeper.begin_doubt(oa_id, id);
+        let timing = keeper.timing();
+        let probe_at = keeper.now().plus(timing.settle);
+        match keeper.store.abandon(id, timing, keeper.read_clock(), keeper.roll()).await {
+            Ok(Some(abandoned)) => {
+                let detail = "the attempt's own task panicked";
+                news::tell_abandoned(&abandoned, detail, probe_at);
+                if abandoned.is_uncertain {
+                    keeper.begin_doubt(oa_id, id);
+                    keeper.told.uncertain(oa_id, detail);
+                }
+                return;
             }
-            Ok(false) | Err(StoreError::Closed) => return,
+            Ok(None) | Err(StoreError::Closed) => return,
             Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => {}
         }
         tokio::select! {
@@ -58,14 +75,15 @@ async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
 }
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
-async fn run(keeper: Arc<Keeper>, id: AttemptId, oa_id: OaId, app_id: AppId) -> bool {
-    let Some(hold) = keeper.claims.take(&oa_id, &app_id) else { return false };
+async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
+    let Due { oa_id, app_id, most_of_app } = due;
+    let Some(hold) = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app) else { return false };
     let Some(slot) = keeper.store.take_slot() else { return false };
-    let claim = match keeper.store.claim(oa_id.clone(), keeper.now()).await {
+    let claim = match keeper.store.claim(oa_id.clone(), keeper.read_clock()).await {
         Ok(Claimed::Due(claim)) => claim,
         Ok(Claimed::NotNow) => return false,
         Ok(Claimed::Unproven) => {
-            if keeper.store.latch_unproven(oa_id.clone(), keeper.now()).await == Ok(true) {
+            if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
                 events::reauthorization_required(&oa_id, Reason::ResponseLost);
             }
             return false;
@@ -76,12 +94,15 @@ async fn run(keeper: Arc<Keeper>, id: AttemptId, oa_id: OaId, app_id: AppId) -> 
         }
         Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
     };
-    Attempt { keeper, claim, id, begun: Instant::now(), _hold: hold }.run(slot).await;
+    let settings = keeper.settings();
+    Attempt { keeper, settings, claim, id, begun: Instant::now(), _hold: hold }.run(slot).await;
     true
 }
 
 struct Attempt {
     keeper: Arc<Keeper>,
+    /// Those that it began with: a reload does not touch what is under way.
+    settings: Arc<Settings>,
     claim: Claim,
     id: AttemptId,
     begun: Instant,
@@ -90,9 +111,10 @@ struct Attempt {
 
 impl Attempt {
     async fn run(self, slot: Slot) {
-        let measurement = premise::begin(&self.keeper, &self.claim).await;
+        let measurement = premise::begin(&self.keeper, &self.settings, &self.claim).await;
         let started = self.keeper.clock.read();
         events::refresh_started(&self.claim.oa_id, self.id, self.claim.generation);
+        self.keeper.told.begun(&self.claim.oa_id);
         let presented = self.present(started.time).await;
         if presented.journal_failure == Some(JournalFailure::Stale)
             || presented.was_stopped && !presented.may_be_journalled
@@ -103,7 +125,7 @@ impl Attempt {
         if presented.is_certificate_fault {
             events::certificate_refused(&self.claim.app_id, &verdict.detail());
         }
-        let obtained = Obtained::at(presented.opened_at.as_ref().unwrap_or(&started));
+        let obtained = Moment::at(presented.opened_at.as_ref().unwrap_or(&started));
         let answer = match presented.exchange {
             Exchange::Answered(answer) => Some(answer),
             Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => None,
@@ -136,18 +158,18 @@ impl Attempt {
         }
     }
 
-    fn spilled(&self, obtained: Obtained, answer: AnswerBytes) -> SpilledAnswer {
+    fn spilled(&self, obtained: Moment, answer: AnswerBytes) -> SpilledAnswer {
         SpilledAnswer { attempt: self.id, obtained, answer }
     }
 
     /// Sends the request through the gate, in a task of its own.
     async fn present(&self, started_at: crate::clock::Time) -> Presented {
-        let keeper = Arc::clone(&self.keeper);
+        let (keeper, settings) = (Arc::clone(&self.keeper), Arc::clone(&self.settings));
         let (claim, id) = (self.claim.clone(), self.id);
         let gate = Arc::new(Gate::default());
         let own_gate = Arc::clone(&gate);
         let exchange = tokio::spawn(async move {
-            let Some(endpoint) = keeper.settings.apps.get(&claim.app_id) else {
+            let Some(endpoint) = settings.apps.get(&claim.app_id) else {
                 own_gate.bar();
                 return failed("the config does not have this app".to_owned(), false);
             };
@@ -155,10 +177,10 @@ impl Attempt {
                 token_url: endpoint.token_url.clone(),
                 secret_key: endpoint.secret_key.clone(),
                 form: refresh_form(&claim.app_id, &claim.refresh_token),
-                caps: keeper.settings.caps,
+                caps: settings.caps,
             };
             let journal = journal(&keeper, claim, id, started_at);
-            keeper.door.present(presentation, own_gate, journal, &keeper.stop).await
+            settings.door.present(presentation, own_gate, journal, &keeper.stop).await
         });
         match exchange.await {
             Ok(presented) => presented,
@@ -184,10 +206,14 @@ impl Attempt {
         let (mut wait, mut has_complained) = (REPEAT.0, false);
         // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
         let mut is_safe = spilled.is_none();
+        let mut undurable = None;
         loop {
-            let timing = Arc::clone(&keeper.settings.timing);
-            let mut concluding =
-                pin!(keeper.store.conclude(Arc::clone(attempted), timing, keeper.now(), roll));
+            let mut concluding = pin!(keeper.store.conclude(
+                Arc::clone(attempted),
+                keeper.timing(),
+                keeper.read_clock(),
+                roll
+            ));
             let concluded = loop {
                 tokio::select! {
                     concluded = &mut concluding => break concluded,
@@ -204,6 +230,8 @@ impl Attempt {
                 Err(failure) => failure,
             };
             is_safe = is_safe || spill(&mut slot, spilled.as_ref()).await;
+            undurable =
+                if is_safe { None } else { undurable.or_else(|| self.hand_out_from_memory(attempted)) };
             if failure == StoreError::Closed && is_safe {
                 return None;
             }
@@ -218,6 +246,15 @@ impl Attempt {
         }
     }
 
+    /// Neither the store nor the slot took it: as long as that lasts, the daemon itself hands the new access token out.
+    fn hand_out_from_memory(&self, attempted: &Attempted) -> Option<undurable::Held> {
+        let Verdict::Granted(tokens) = &attempted.verdict else { return None };
+        let access_token = tokens.access_token.clone()?;
+        let expires_at = attempted.obtained.time.plus(tokens.access_token_life);
+        let valid = ValidToken { access_token, expires_at, generation: self.claim.generation + 1 };
+        Some(self.keeper.undurable.hold(&self.claim.oa_id, valid))
+    }
+
     fn tell(&self, attempted: &Attempted, concluded: &Concluded) {
         let news = News {
             oa_id: &self.claim.oa_id,
@@ -228,6 +265,7 @@ impl Attempt {
             duration: self.begun.elapsed(),
         };
         news.tell(concluded);
+        self.keeper.told.concluded(&self.claim.oa_id, concluded, &attempted.verdict.detail());
         if matches!(concluded.effect, Effect::Uncertain { .. }) {
             self.keeper.begin_doubt(&self.claim.oa_id, self.id);
         }
@@ -249,9 +287,10 @@ async fn journal(
     id: AttemptId,
     started_at: crate::clock::Time,
 ) -> Result<(), JournalFailure> {
-    match keeper.store.present(claim, id, started_at, keeper.now()).await {
+    let most = keeper.timing().max_in_flight;
+    match keeper.store.present(claim, id, started_at, most, keeper.read_clock()).await {
         Ok(Journalled::Written) => Ok(()),
-        Ok(Journalled::Stale) => Err(JournalFailure::Stale),
+        Ok(Journalled::Stale | Journalled::HeldBack) => Err(JournalFailure::Stale),
         Err(error) => Err(JournalFailure::Unavailable(error.to_string())),
     }
 }

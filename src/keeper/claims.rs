@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use crate::id::{AppId, OaId};
 
-/// The OAs that something works on, each with its app.
+/// The OAs that something works on, each with its app if it is an attempt.
+type Held = BTreeMap<OaId, Option<AppId>>;
+
+/// Which OAs something works on.
 #[derive(Clone, Default)]
-pub(super) struct Claims(Arc<Mutex<BTreeMap<OaId, AppId>>>);
+pub(super) struct Claims(Arc<Mutex<Held>>);
 
 /// The lock of one OA. Dropped, it is free again.
 pub(super) struct Hold {
@@ -19,13 +22,25 @@ pub(super) struct Hold {
 }
 
 impl Claims {
-    /// Takes the OA's lock, or `None` if something works on it.
-    pub(super) fn take(&self, oa_id: &OaId, app_id: &AppId) -> Option<Hold> {
+    /// Takes the OA's lock for an attempt, or `None` if something works on it, or if attempts on `most_of_app` OAs of
+    /// its app are under way.
+    pub(super) fn take_for_attempt(&self, oa_id: &OaId, app_id: &AppId, most_of_app: u32) -> Option<Hold> {
         let mut held = lock(&self.0);
+        let of_app = held.values().flatten().filter(|held| *held == app_id).count();
+        let has_room = u32::try_from(of_app).is_ok_and(|of_app| of_app < most_of_app);
+        has_room.then(|| self.insert(&mut held, oa_id, Some(app_id.clone()))).flatten()
+    }
+
+    /// Takes the OA's lock for something that presents nothing, or `None` if something works on it.
+    pub(super) fn take(&self, oa_id: &OaId) -> Option<Hold> {
+        self.insert(&mut lock(&self.0), oa_id, None)
+    }
+
+    fn insert(&self, held: &mut Held, oa_id: &OaId, app_id: Option<AppId>) -> Option<Hold> {
         if held.contains_key(oa_id) {
             return None;
         }
-        held.insert(oa_id.clone(), app_id.clone());
+        held.insert(oa_id.clone(), app_id);
         Some(Hold { claims: self.clone(), oa_id: oa_id.clone() })
     }
 
@@ -34,14 +49,15 @@ impl Claims {
         lock(&self.0).contains_key(oa_id)
     }
 
-    /// Does something work on any OA of this app?
-    pub(super) fn is_app_held(&self, app_id: &AppId) -> bool {
-        lock(&self.0).values().any(|held| held == app_id)
+    /// The OAs that attempts work on, each with its app.
+    pub(super) fn attempts(&self) -> BTreeMap<OaId, AppId> {
+        let held = lock(&self.0);
+        held.iter().filter_map(|(oa_id, app_id)| Some((oa_id.clone(), app_id.clone()?))).collect()
     }
 
-    /// How many OAs something works on.
-    pub(super) fn count(&self) -> usize {
-        lock(&self.0).len()
+    /// On how many OAs attempts work.
+    pub(super) fn count_attempts(&self) -> usize {
+        lock(&self.0).values().flatten().count()
     }
 }
 
@@ -59,12 +75,13 @@ mod tests {
     fn i2_an_oa_is_held_once_and_freed_even_by_a_panic() {
         let claims = Claims::default();
         let (oa, app) = (OaId::from("1"), AppId::from("a"));
-        let hold = claims.take(&oa, &app).expect("free");
-        assert!(claims.take(&oa, &app).is_none());
+        let hold = claims.take_for_attempt(&oa, &app, 1).expect("free");
+        assert!(claims.take_for_attempt(&oa, &app, 9).is_none() && claims.take(&oa).is_none());
+        assert!(claims.take_for_attempt(&OaId::from("2"), &app, 1).is_none(), "one of its app at the most");
         let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
             let _held = &hold;
             std::panic::resume_unwind(Box::new(()));
         }));
-        assert!(unwound.is_err() && claims.take(&oa, &app).is_some());
+        assert!(unwound.is_err() && claims.take(&oa).is_some());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Keeper, events, lock};
 use crate::clock::{Time, Uptime};
-use crate::id::{AppId, AttemptId, OaId};
+use crate::id::{AttemptId, OaId};
 use crate::rotation::{Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, weigh};
 use crate::store::{Doubt, Settled, StoreError};
 
@@ -50,7 +50,7 @@ impl Doubts {
 impl Keeper {
     /// An attempt has just become uncertain: the first question is due after `settle`.
     pub(super) fn begin_doubt(&self, oa_id: &OaId, attempt: AttemptId) {
-        self.ask_later(oa_id, attempt, self.settings.timing.settle, Settling::default());
+        self.ask_later(oa_id, attempt, self.timing().settle, Settling::default());
     }
 
     fn ask_later(&self, oa_id: &OaId, attempt: AttemptId, after: Duration, settling: Settling) {
@@ -63,13 +63,13 @@ impl Keeper {
     pub(super) async fn due_doubts(&self) -> Result<Vec<OaId>, StoreError> {
         let uncertain = self.store.uncertain().await?;
         let now = self.clock.read().uptime;
-        Ok(lock(&self.doubts).due(&uncertain, self.settings.timing.settle, now))
+        Ok(lock(&self.doubts).due(&uncertain, self.timing().settle, now))
     }
 }
 
 /// Asks about one OA, if its attempt is still uncertain. Returns whether anything was asked.
 pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
-    let Some(_hold) = keeper.claims.take(&oa_id, &AppId::from("")) else { return false };
+    let Some(_hold) = keeper.claims.take(&oa_id) else { return false };
     let doubt = match keeper.store.doubt(oa_id.clone()).await {
         Ok(Some(doubt)) => doubt,
         Ok(None) => return false,
@@ -78,7 +78,8 @@ pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
             return false;
         }
     };
-    let settle = keeper.settings.timing.settle;
+    let timing = keeper.timing();
+    let settle = timing.settle;
     let asking = lock(&keeper.doubts).0.get(&oa_id).copied();
     let settling = match asking {
         Some(Asking { attempt: Some(attempt), settling, .. }) if attempt == doubt.attempt => settling,
@@ -97,7 +98,7 @@ pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
     let (step, detail) = match asked {
         Some(testimony) => {
             let detail = words(&testimony);
-            (weigh(&keeper.evidence(&doubt, testimony, settling), &keeper.settings.timing), detail)
+            (weigh(&keeper.evidence(&doubt, testimony, settling), &timing), detail)
         }
         None => (Step::Unprovable, "there is no access token to ask with".to_owned()),
     };
@@ -125,8 +126,9 @@ impl Keeper {
     /// `None`: there is no token to ask with.
     async fn ask(&self, doubt: &Doubt) -> Option<Testimony> {
         let access_token = doubt.access_token.as_ref()?;
-        Some(match self.settings.apps.get(&doubt.app_id) {
-            Some(endpoint) => self.door.probe(&endpoint.api_url, access_token, &doubt.oa_id).await,
+        let settings = self.settings();
+        Some(match settings.apps.get(&doubt.app_id) {
+            Some(endpoint) => settings.door.probe(&endpoint.api_url, access_token, &doubt.oa_id).await,
             None => Testimony::Unclear("the config does not have this app".to_owned()),
         })
     }
@@ -145,7 +147,7 @@ impl Keeper {
 
     async fn settle(&self, doubt: &Doubt, step: Step, detail: &str) {
         let Doubt { attempt, oa_id, .. } = doubt;
-        let timing = || Arc::clone(&self.settings.timing);
+        let (timing, now) = (self.timing(), self.read_clock());
         let (verdict, settled) = match step {
             Step::AskAgain { after, settling } => {
                 self.ask_later(oa_id, *attempt, after, settling);
@@ -153,15 +155,12 @@ impl Keeper {
             }
             Step::Unspent => {
                 let proof = Proof::OldTokenAccepted;
-                let proven =
-                    self.store.prove_unspent(*attempt, proof, timing(), self.now(), self.roll()).await;
-                ("unspent", proven)
+                ("unspent", self.store.prove_unspent(*attempt, proof, timing, now, self.roll()).await)
             }
-            Step::Spent => ("spent", self.store.prove_spent(*attempt, self.now()).await),
+            Step::Spent => ("spent", self.store.prove_spent(*attempt, timing, now).await),
             Step::Unprovable => {
-                let present_once = self.settings.timing.unprovable == Unprovable::Present;
-                let held = self.store.hold(*attempt, present_once, timing(), self.now(), self.roll()).await;
-                ("inconclusive", held)
+                let present_once = timing.unprovable == Unprovable::Present;
+                ("inconclusive", self.store.hold(*attempt, present_once, timing, now, self.roll()).await)
             }
         };
         match settled {
@@ -172,7 +171,7 @@ impl Keeper {
             // The store does not take it now: ask again, what was learnt stays true.
             Err(error) => {
                 tracing::debug!(%oa_id, %error, "a verdict about an uncertain attempt cannot be stored");
-                self.ask_later(oa_id, *attempt, self.settings.timing.settle, Settling::default());
+                self.ask_later(oa_id, *attempt, self.timing().settle, Settling::default());
             }
         }
     }

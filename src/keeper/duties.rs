@@ -11,47 +11,99 @@ use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use super::Keeper;
-use super::events::{self, Counts};
+use super::events;
 use crate::config::Schedule;
-use crate::store::{State, StoreError};
+use crate::store::{OldGrant, StoreError};
 
-/// Starts the scheduler and the owners of the duties.
-pub(super) async fn start(
-    keeper: &Arc<Keeper>,
-    schedule: &Schedule,
-) -> Result<JobScheduler, JobSchedulerError> {
-    let scheduler = JobScheduler::new().await?;
-    // One after another: a burst of concurrent additions kills the scheduler.
-    add(&scheduler, keeper, "sweep", &schedule.sweep, kick_sweep).await?;
-    add(&scheduler, keeper, "heartbeat", &schedule.heartbeat, heartbeat).await?;
-    add(&scheduler, keeper, "audit", &schedule.audit, audit).await?;
-    add(&scheduler, keeper, "prune", &schedule.prune, prune).await?;
-    scheduler.start().await?;
-    Ok(scheduler)
+/// The duties, each with its owner and its job at the scheduler.
+pub(super) struct Duties {
+    scheduler: JobScheduler,
+    duties: [Duty; 4],
 }
 
-async fn add<F>(
-    scheduler: &JobScheduler,
+struct Duty {
+    name: &'static str,
+    /// Its expression in a schedule.
+    pick: fn(&Schedule) -> &str,
+    kicks: mpsc::Sender<()>,
+    /// The expression in force, and its job.
+    job: Option<(String, Uuid)>,
+}
+
+/// Jobs that are ready to follow those in force.
+pub(super) struct Prepared(Vec<(usize, String, Job)>);
+
+impl Duties {
+    /// Starts the scheduler and the owners of the duties.
+    pub(super) async fn start(
+        keeper: &Arc<Keeper>,
+        schedule: &Schedule,
+    ) -> Result<Duties, JobSchedulerError> {
+        let duties = [
+            duty(keeper, "sweep", |schedule| &schedule.sweep, kick_sweep),
+            duty(keeper, "heartbeat", |schedule| &schedule.heartbeat, heartbeat),
+            duty(keeper, "audit", |schedule| &schedule.audit, audit),
+            duty(keeper, "prune", |schedule| &schedule.prune, prune),
+        ];
+        let mut started = Duties { scheduler: JobScheduler::new().await?, duties };
+        let jobs = started.prepare(schedule)?;
+        started.go_over_to(jobs).await?;
+        started.scheduler.start().await?;
+        Ok(started)
+    }
+
+    /// Makes the jobs of the expressions that are not in force yet. Nothing changes.
+    pub(super) fn prepare(&self, schedule: &Schedule) -> Result<Prepared, JobSchedulerError> {
+        let mut prepared = Vec::new();
+        for (place, duty) in self.duties.iter().enumerate() {
+            let expression = (duty.pick)(schedule);
+            if duty.job.as_ref().is_some_and(|(in_force, _)| in_force == expression) {
+                continue;
+            }
+            let (name, kicks) = (duty.name, duty.kicks.clone());
+            let job = Job::new_async(expression, move |_, _| {
+                if kicks.try_send(()).is_err() {
+                    tracing::trace!(duty = name, "kicked while still at work");
+                }
+                Box::pin(std::future::ready(()))
+            })?;
+            prepared.push((place, expression.to_owned(), job));
+        }
+        Ok(Prepared(prepared))
+    }
+
+    /// Puts them in force. One after another: a burst of concurrent additions kills the scheduler.
+    pub(super) async fn go_over_to(&mut self, jobs: Prepared) -> Result<(), JobSchedulerError> {
+        for (place, expression, job) in jobs.0 {
+            let id = self.scheduler.add(job).await?;
+            if let Some((_, old)) = self.duties[place].job.replace((expression, id)) {
+                self.scheduler.remove(&old).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// No more kicks.
+    pub(super) async fn shutdown(&mut self) -> Result<(), JobSchedulerError> {
+        self.scheduler.shutdown().await
+    }
+}
+
+fn duty<F>(
     keeper: &Arc<Keeper>,
     name: &'static str,
-    expression: &str,
-    duty: fn(Arc<Keeper>) -> F,
-) -> Result<(), JobSchedulerError>
+    pick: fn(&Schedule) -> &str,
+    work: fn(Arc<Keeper>) -> F,
+) -> Duty
 where
     F: Future<Output = Result<(), StoreError>> + Send + 'static,
 {
     let own_keeper = Arc::clone(keeper);
-    let kicks = own(&keeper.tasks, keeper.stop.clone(), name, move || duty(Arc::clone(&own_keeper)));
-    let job = Job::new_async(expression, move |_, _| {
-        if kicks.try_send(()).is_err() {
-            tracing::trace!(duty = name, "kicked while still at work");
-        }
-        Box::pin(std::future::ready(()))
-    })?;
-    scheduler.add(job).await?;
-    Ok(())
+    let kicks = own(&keeper.tasks, keeper.stop.clone(), name, move || work(Arc::clone(&own_keeper)));
+    Duty { name, pick, kicks, job: None }
 }
 
 /// The owner of a duty: does it once a kick, never twice at once.
@@ -88,28 +140,16 @@ async fn kick_sweep(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 }
 
 async fn heartbeat(keeper: Arc<Keeper>) -> Result<(), StoreError> {
-    let mut counts = Counts::default();
-    let mut next_refresh_at = None;
-    for oa in keeper.store.statuses(keeper.settings.managed.clone(), keeper.now()).await? {
-        *match oa.state {
-            State::AwaitingGrant => &mut counts.awaiting_grant,
-            State::Scheduled => &mut counts.scheduled,
-            State::Retrying => &mut counts.retrying,
-            State::Presenting => &mut counts.presenting,
-            State::Uncertain => &mut counts.uncertain,
-            State::ReauthorizationRequired => &mut counts.reauthorization_required,
-            State::Blocked => &mut counts.blocked,
-            State::Unmanaged => &mut counts.unmanaged,
-        } += 1;
-        next_refresh_at = next_refresh_at.into_iter().chain(oa.next_refresh_at).min();
-    }
-    events::fleet_heartbeat(&counts, next_refresh_at, keeper.lines_dropped.count());
+    events::fleet_heartbeat(&keeper.store.counts().await?, keeper.log.lines_dropped());
     Ok(())
 }
 
-/// Says what is due on the ladder of reminders.
+/// Says what is due on the ladder of reminders, and of which grants nobody knows the end.
 async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
-    let ladder = keeper.settings.remind.clone();
+    for OldGrant { oa_id, granted_at, until } in keeper.store.take_old_grants(keeper.now()).await? {
+        events::grant_end_unproven(&oa_id, granted_at, until);
+    }
+    let ladder = keeper.settings().remind.clone();
     for (oa_id, reminder) in keeper.store.take_reminders(ladder, keeper.now()).await? {
         events::refresh_token_expiring(&oa_id, &reminder);
     }
@@ -118,7 +158,7 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     // In steps, so that whoever else needs the store gets his turn between.
-    while keeper.store.prune(keeper.settings.keep_history, keeper.now()).await? > 0 {
+    while keeper.store.prune(keeper.settings().keep_history, keeper.now()).await? > 0 {
         tracing::debug!("old journal rows were pruned");
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::clock::{Time, spoken};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::Oddity;
 use crate::rotation::{Reason, Reminder};
+use crate::store::{Counts, State};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -29,10 +30,19 @@ pub(super) fn daemon_stopped(oas: usize) {
     info!(event = "daemon.stopped", version = VERSION, oas, "everything is stored");
 }
 
-pub(super) fn reload_unavailable() {
-    warn!(
-        event = "config.reload_ignored",
-        "this version does not reload its config; restart it to apply a change"
+/// `added`, `changed` and `removed` count OAs and apps together.
+pub(super) fn config_reloaded(added: usize, changed: usize, removed: usize, sections: &str) {
+    info!(
+        event = "config.reloaded",
+        added, changed, removed, sections, "the config was read again and is in force"
+    );
+}
+
+pub(super) fn config_rejected(problems: &str) {
+    error!(
+        event = "config.rejected",
+        problems,
+        "the config is not taken over and the one before stays in force; correct it and send SIGHUP again"
     );
 }
 
@@ -119,8 +129,12 @@ pub(super) fn reauthorization_required(oa_id: &OaId, reason: Reason) {
 pub(super) fn decision_needed(oa_id: &OaId, attempt_id: AttemptId, reason: Reason) {
     error!(
         event = "oa.decision_needed", %oa_id, %attempt_id, %reason,
-        "no proof can settle this attempt any more; import a fresh set for this OA"
+        "no proof can settle this attempt any more; decide with zalo-tokend resolve {oa_id}, or import a fresh set"
     );
+}
+
+pub(super) fn oa_resolved(oa_id: &OaId, attempt_id: AttemptId, decision: &str) {
+    info!(event = "oa.resolved", %oa_id, %attempt_id, decision, "an operator decided about an attempt");
 }
 
 pub(super) fn oa_unreadable(oa_id: &OaId, detail: &str) {
@@ -130,7 +144,14 @@ pub(super) fn oa_unreadable(oa_id: &OaId, detail: &str) {
 pub(super) fn app_refused(app_id: &AppId, detail: &str) {
     error!(
         event = "app.refused", %app_id, detail,
-        "Zalo refuses the app's id or secret; all its OAs wait. Correct them and restart; one OA tries once an hour"
+        "Zalo refuses the app's id or secret; all its OAs wait. Correct them and reload; one OA tries once an hour"
+    );
+}
+
+pub(super) fn app_braked(app_id: &AppId, detail: &str, trial_at: Time) {
+    warn!(
+        event = "app.braked", %app_id, detail, %trial_at,
+        "the app's token endpoint left two outcomes in a row unknown; one OA at a time tries until one succeeds"
     );
 }
 
@@ -168,6 +189,14 @@ pub(super) fn refresh_token_expiring(oa_id: &OaId, reminder: &Reminder) {
     }
 }
 
+pub(super) fn grant_end_unproven(oa_id: &OaId, granted_at: Time, until: Time) {
+    warn!(
+        event = "refresh_token.end_unproven", %oa_id, %granted_at, %until,
+        "nobody has seen yet whether renewals move the end of a grant; if they do not, this one ends then: have an \
+         administrator at hand"
+    );
+}
+
 pub(super) fn access_token_expired(oa_id: &OaId, since: Time) {
     error!(
         event = "access_token.expired", %oa_id, %since,
@@ -199,21 +228,8 @@ pub(super) fn slot_torn(detail: usize) {
     warn!(event = "store.slot_torn", detail, "an answer was cut short by a crash and could not be read");
 }
 
-/// How many OAs are in each state.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) awaiting_grant: u64,
-    pub(super) scheduled: u64,
-    pub(super) retrying: u64,
-    pub(super) presenting: u64,
-    pub(super) uncertain: u64,
-    pub(super) reauthorization_required: u64,
-    pub(super) blocked: u64,
-    pub(super) unmanaged: u64,
-}
-
-pub(super) fn fleet_heartbeat(counts: &Counts, next_refresh_at: Option<Time>, lines_dropped: u64) {
-    let Counts {
+pub(super) fn fleet_heartbeat(counts: &Counts, lines_dropped: u64) {
+    let [
         awaiting_grant,
         scheduled,
         retrying,
@@ -222,8 +238,8 @@ pub(super) fn fleet_heartbeat(counts: &Counts, next_refresh_at: Option<Time>, li
         reauthorization_required,
         blocked,
         unmanaged,
-    } = counts;
-    let next_refresh_at = next_refresh_at.map(|at| at.to_string());
+    ] = State::ALL.map(|state| counts.of(state));
+    let next_refresh_at = counts.next_refresh_at.map(|at| at.to_string());
     info!(
         event = "fleet.heartbeat",
         awaiting_grant,

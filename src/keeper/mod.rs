@@ -7,11 +7,14 @@
 //!                       └─────► doubt ────► store.prove_…  ──► events
 //! ```
 //!
-//! The store is the only schedule: nothing here holds a timer for an OA. The only things kept in memory are locks,
-//! and how often Zalo was asked about an uncertain attempt. May import everything but `cli` and `simulator`.
+//! `reload` replaces the settings, `control` answers other programs at a socket beside the store, `systemd` talks to the
+//! service manager. The store is the only schedule: nothing here holds a timer for an OA. The only things kept in memory
+//! are locks, how often Zalo was asked about an uncertain attempt, and sets that no disk takes. May import everything but
+//! `cli` and `simulator`.
 
 mod attempt;
 mod claims;
+pub mod control;
 mod doubt;
 mod duties;
 pub mod events;
@@ -19,12 +22,16 @@ mod health;
 mod news;
 mod premise;
 mod recovery;
+mod reload;
 mod run;
 mod settings;
 mod signals;
 mod sweep;
+mod systemd;
+mod told;
+mod undurable;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -33,21 +40,22 @@ use tokio_util::task::TaskTracker;
 pub use run::{RunError, open_door, run};
 pub use settings::managed;
 
-use crate::clock::{Clock, Time};
-use crate::rotation::Roll;
+use crate::clock::{Clock, Reading, Time};
+use crate::rotation::{Roll, Timing};
 use crate::store::Store;
-use crate::telemetry::LinesDropped;
-use crate::zalo::Door;
+use crate::telemetry::LogControl;
 use claims::Claims;
 use doubt::Doubts;
 use settings::Settings;
+use systemd::Manager;
+use told::Told;
+use undurable::Undurable;
 
 /// What every part of the daemon works with.
 struct Keeper {
     store: Store,
-    door: Door,
     clock: Arc<dyn Clock>,
-    settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     claims: Claims,
     doubts: Mutex<Doubts>,
     measuring: Mutex<std::collections::BTreeSet<crate::id::AppId>>,
@@ -58,12 +66,32 @@ struct Keeper {
     /// No new work.
     stop: CancellationToken,
     tasks: TaskTracker,
-    lines_dropped: LinesDropped,
+    log: LogControl,
+    /// The service manager, if there is one.
+    manager: Manager,
+    /// What becomes of attempts, for whoever waits for it.
+    told: Told,
+    /// Token sets that neither the store nor a slot has taken yet.
+    undurable: Undurable,
+    started_at: Time,
 }
 
 impl Keeper {
     fn now(&self) -> Time {
         self.clock.now()
+    }
+
+    fn read_clock(&self) -> Reading {
+        self.clock.read()
+    }
+
+    /// The settings in force.
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn timing(&self) -> Arc<Timing> {
+        Arc::clone(&self.settings().timing)
     }
 
     /// Rolls the dice.

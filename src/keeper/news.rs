@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::events;
+use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
-use crate::store::{AppChange, Concluded, Effect};
+use crate::store::{Abandoned, AppChange, Concluded, Effect};
 
 /// An attempt, as far as its conclusion is told.
 pub(super) struct News<'n> {
@@ -37,10 +38,24 @@ impl News<'_> {
             Effect::KeptAside => events::refresh_superseded(oa_id, attempt),
             Effect::AlreadyConcluded => {}
         }
-        match concluded.app {
-            AppChange::None => {}
-            AppChange::Blocked => events::app_refused(app_id, detail),
-            AppChange::Released => events::app_released(app_id),
-        }
+        tell_app(app_id, concluded.app, detail);
     }
+}
+
+fn tell_app(app_id: &AppId, change: AppChange, detail: &str) {
+    match change {
+        AppChange::None => {}
+        AppChange::Blocked => events::app_refused(app_id, detail),
+        AppChange::Braked { trial_at } => events::app_braked(app_id, detail, trial_at),
+        AppChange::Released => events::app_released(app_id),
+    }
+}
+
+/// Says what became of an attempt that nobody waits for any more.
+pub(super) fn tell_abandoned(abandoned: &Abandoned, detail: &str, probe_at: Time) {
+    let Abandoned { oa_id, app_id, attempt, is_uncertain, app } = abandoned;
+    if *is_uncertain {
+        events::refresh_uncertain(oa_id, *attempt, detail, probe_at);
+    }
+    tell_app(app_id, *app, detail);
 }

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::settings::Settings;
 use super::{Keeper, events, lock};
 use crate::clock::Time;
 use crate::id::AppId;
@@ -28,8 +29,8 @@ pub(super) struct Measurement {
 }
 
 /// Begins to measure, if it is time to and nobody measures this app already.
-pub(super) async fn begin(keeper: &Arc<Keeper>, claim: &Claim) -> Option<Measurement> {
-    let endpoint = keeper.settings.apps.get(&claim.app_id)?;
+pub(super) async fn begin(keeper: &Arc<Keeper>, settings: &Settings, claim: &Claim) -> Option<Measurement> {
+    let endpoint = settings.apps.get(&claim.app_id)?;
     let access_token = claim.access_token.as_ref()?;
     if !lock(&keeper.measuring).insert(claim.app_id.clone()) {
         return None;
@@ -40,7 +41,7 @@ pub(super) async fn begin(keeper: &Arc<Keeper>, claim: &Claim) -> Option<Measure
         return None;
     }
     let asked = tokio::select! {
-        asked = tokio::time::timeout(PATIENCE, keeper.door.probe(&endpoint.api_url, access_token, &claim.oa_id)) => asked,
+        asked = tokio::time::timeout(PATIENCE, settings.door.probe(&endpoint.api_url, access_token, &claim.oa_id)) => asked,
         () = keeper.stop.cancelled() => return None,
     };
     Some(Measurement { under_way, claim: claim.clone(), before, was_alive: asked == Ok(Testimony::Accepted) })
@@ -67,11 +68,12 @@ impl Measurement {
 
     async fn ask(&self, keeper: &Keeper) -> Result<(), StoreError> {
         let Claim { app_id, oa_id, access_token, access_token_expires_at, .. } = &self.claim;
-        let (Some(access_token), Some(endpoint)) = (access_token, keeper.settings.apps.get(app_id)) else {
+        let settings = keeper.settings();
+        let (Some(access_token), Some(endpoint)) = (access_token, settings.apps.get(app_id)) else {
             return Ok(());
         };
-        tokio::time::sleep(keeper.settings.timing.settle).await;
-        let testimony = keeper.door.probe(&endpoint.api_url, access_token, oa_id).await;
+        tokio::time::sleep(settings.timing.settle).await;
+        let testimony = settings.door.probe(&endpoint.api_url, access_token, oa_id).await;
         let should_live = access_token_expires_at.is_some_and(|end| end > keeper.now());
         let measured = match testimony {
             Testimony::Accepted => Premise::OldTokenOutlives,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::events;
-use super::news::News;
+use super::news::{self, News};
 use super::run::RunError;
-use crate::clock::{Clock, Time};
+use crate::clock::{Clock, Reading};
 use crate::config::Config;
 use crate::rotation::Roll;
 use crate::store::{OpenError, Opened, Recovered, StoreError, TakenIn};
@@ -34,7 +34,7 @@ pub(super) async fn open_and_recover(
     let mut recovered = Recovered::default();
     loop {
         let outcome;
-        (opened, recovered, outcome) = recover(opened, recovered, config, clock.now()).await?;
+        (opened, recovered, outcome) = recover(opened, recovered, config, clock.read()).await?;
         match outcome {
             Ok(()) => break,
             Err(StoreError::Broken(what)) => return Err(RunError::Unusable(what)),
@@ -96,12 +96,13 @@ async fn recover(
     opened: Opened,
     mut recovered: Recovered,
     config: &Config,
-    now: Time,
+    now: Reading,
 ) -> Result<Step, RunError> {
-    let (timing, slots) = (config.timing.clone(), config.max_in_flight);
+    let timing = config.timing.clone();
+    let slots = usize::try_from(timing.max_in_flight).unwrap_or(usize::MAX);
     tokio::task::spawn_blocking(move || {
         let mut roll = || Roll(fastrand::f64());
-        let outcome = opened.recover(slots, &timing, now, &mut roll, &mut recovered);
+        let outcome = opened.recover(slots, &timing, &now, &mut roll, &mut recovered);
         (opened, recovered, outcome)
     })
     .await
@@ -115,9 +116,8 @@ fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {
         News { oa_id, app_id, attempt: *attempt, class, detail, duration }.tell(concluded);
     }
     let probe_at = clock.now().plus(config.timing.settle);
-    for (oa_id, attempt) in &recovered.uncertain {
-        let detail = "the program ended before an answer came";
-        events::refresh_uncertain(oa_id, *attempt, detail, probe_at);
+    for abandoned in &recovered.abandoned {
+        news::tell_abandoned(abandoned, "the program ended before an answer came", probe_at);
     }
     recovered.orphans.iter().for_each(|attempt| events::answer_orphaned(*attempt));
     if recovered.torn > 0 {

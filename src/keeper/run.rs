@@ -1,22 +1,31 @@
 //! The daemon's life: start, recover, work, drain.
 
-use std::sync::{Arc, Mutex};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
+use super::duties::Duties;
 use super::settings::Settings;
-use super::{Keeper, duties, events, health, recovery, signals};
+use super::systemd::Manager;
+use super::told::Told;
+use super::undurable::Undurable;
+use super::{Keeper, control, events, health, recovery, reload, signals};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::rotation::Reason;
-use crate::store::{OpenError, State, StoreError};
-use crate::telemetry::LinesDropped;
+use crate::store::{OaStatus, OpenError, State, StoreError};
+use crate::telemetry::LogControl;
 use crate::zalo::{ClientError, Door};
 
 /// How many questions about uncertain attempts are under way at once.
 const MOST_QUESTIONS: usize = 16;
+/// How often the service manager gets a new summary. Counting a large fleet costs a tenth of a second.
+const REPORT: Duration = Duration::from_secs(60);
 
 /// Why the daemon did not start, or had to end, by what has to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -48,23 +57,27 @@ pub enum RunError {
 ///
 /// # Errors
 /// When it cannot start, or when the store is lost under it.
-pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunError> {
-    let stop = CancellationToken::new();
-    let listener = signals::listen(stop.clone())?;
+pub async fn run(config: Config, log: LogControl) -> Result<(), RunError> {
+    let (stop, reload_asked) = (CancellationToken::new(), Arc::new(Notify::new()));
+    let listener = signals::listen(stop.clone(), Arc::clone(&reload_asked))?;
     let oas = config.oas.len();
     events::daemon_started(oas);
+    let manager = Manager::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let started_at = clock.now();
     let door = open_door(&config, Arc::clone(&clock))?;
-    let Some(opened) = recovery::open_and_recover(&config, &clock, &stop).await? else {
+    let opening = recovery::open_and_recover(&config, &clock, &stop);
+    let Some(opened) = asking_for_time(&manager, opening, || true).await? else {
         events::daemon_stopped(oas);
         return Ok(());
     };
+    // Only who holds the store's lock may take over the socket that an earlier run left.
+    let control = control::listen(&config.store_path)?;
     let (store, store_thread) = opened.start()?;
     let keeper = Arc::new(Keeper {
         store,
-        door,
         clock,
-        settings: Settings::of(&config),
+        settings: RwLock::new(Arc::new(Settings::of(&config, door))),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
@@ -72,25 +85,37 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
         wake: Notify::new(),
         stop: stop.clone(),
         tasks: TaskTracker::new(),
-        lines_dropped,
+        log,
+        manager,
+        told: Told::default(),
+        undurable: Undurable::default(),
+        started_at,
     });
-    if prepare(&keeper).await? {
-        let mut scheduler = duties::start(&keeper, &config.schedule).await?;
+    if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
+        let duties = Duties::start(&keeper, &config.schedule).await?;
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
+        keeper.tasks.spawn(report(Arc::clone(&keeper)));
+        keeper.tasks.spawn(control.serve(Arc::clone(&keeper)));
         events::daemon_ready(oas);
+        keeper.manager.ready(&keeper.summary().await);
+        let reloading = reload::Reloader { keeper: Arc::clone(&keeper), config, duties, asked: reload_asked };
+        keeper.tasks.spawn(reloading.run());
         keeper.sweep_until_stopped().await;
-        scheduler.shutdown().await?;
     }
 
     let was_asked_to = keeper.is_stopping();
+    let oas = keeper.settings().managed.len();
     events::daemon_stopping(oas);
+    keeper.manager.stopping();
     stop.cancel();
     // Whatever is past the gate is finished and stored, or safe in its slot, before this returns.
     keeper.tasks.close();
-    keeper.tasks.wait().await;
+    asking_for_time(&keeper.manager, keeper.tasks.wait(), || keeper.holds_what_is_on_no_disk()).await;
     drop(listener);
+    let manager = keeper.manager.clone();
     drop(keeper);
-    let ended = tokio::task::spawn_blocking(move || store_thread.join()).await;
+    let ending = tokio::task::spawn_blocking(move || store_thread.join());
+    let ended = asking_for_time(&manager, ending, || true).await;
     if !was_asked_to || !matches!(ended, Ok(Ok(()))) {
         return Err(RunError::Ended(StoreError::Closed));
     }
@@ -98,21 +123,70 @@ pub async fn run(config: Config, lines_dropped: LinesDropped) -> Result<(), RunE
     Ok(())
 }
 
+/// Awaits `work`, and asks the service manager for more time as long as it `is_needed`.
+async fn asking_for_time<T>(
+    manager: &Manager,
+    work: impl Future<Output = T>,
+    is_needed: impl Fn() -> bool,
+) -> T {
+    let mut work = pin!(work);
+    let mut asking = tokio::time::interval(manager.feed_every());
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = asking.tick() => if is_needed() {
+                manager.need_time();
+                manager.alive();
+            },
+        }
+    }
+}
+
+/// Keeps the service manager's summary up to date.
+async fn report(keeper: Arc<Keeper>) {
+    if !keeper.manager.is_there() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REPORT) => keeper.manager.status(&keeper.summary().await),
+            () = keeper.stop.cancelled() => return,
+        }
+    }
+}
+
+impl Keeper {
+    /// How the fleet is, on one line.
+    pub(super) async fn summary(&self) -> String {
+        let Ok(counts) = self.store.counts().await else { return "the store cannot be read".to_owned() };
+        let total: u64 = counts.by_state.values().sum();
+        let states: Vec<String> =
+            counts.by_state.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
+        let next = counts.next_refresh_at.map(|at| format!("; next refresh at {at}")).unwrap_or_default();
+        format!("{total} OA{}: {}{next}", if total == 1 { "" } else { "s" }, states.join(", "))
+    }
+}
+
 /// The door to Zalo that this config wants.
 ///
 /// # Errors
 /// When the CA file or the system's certificates cannot be used.
 pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientError> {
-    let needs_tls =
-        config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https");
-    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls, clock)
+    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls(config), clock)
+}
+
+/// Is any of its endpoints to be spoken to over TLS?
+pub(super) fn needs_tls(config: &Config) -> bool {
+    config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https")
 }
 
 /// Brings the store up to the config, once it takes writes. `false`: it is time to stop.
 async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     let mut patience = recovery::Patience::new(&keeper.stop);
+    let managed = keeper.settings().managed.clone();
     loop {
-        let prepared = match keeper.store.manage(keeper.settings.managed.clone()).await {
+        let prepared = match keeper.store.manage(managed.clone()).await {
             Ok(()) => keeper.store.allow_trials(keeper.now()).await,
             Err(error) => Err(error),
         };
@@ -124,15 +198,20 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
         }
     }
     patience.end();
-    for oa in keeper.store.statuses(keeper.settings.managed.clone(), keeper.now()).await? {
-        if oa.reason == Some(Reason::AppChanged.to_string()) {
-            events::app_changed(&oa.oa_id);
-        } else if oa.state == State::AwaitingGrant {
-            events::awaiting_grant(&oa.oa_id);
-        }
-        if oa.reason == Some(Reason::RowUnreadable.to_string()) {
-            events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");
-        }
+    for oa in keeper.store.statuses(managed, keeper.read_clock()).await? {
+        announce(&oa);
     }
     Ok(true)
+}
+
+/// Says of an OA that is new to this run what a person has to do about it.
+pub(super) fn announce(oa: &OaStatus) {
+    if oa.reason == Some(Reason::AppChanged.to_string()) {
+        events::app_changed(&oa.oa_id);
+    } else if oa.state == State::AwaitingGrant {
+        events::awaiting_grant(&oa.oa_id);
+    }
+    if oa.reason == Some(Reason::RowUnreadable.to_string()) {
+        events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");
+    }
 }

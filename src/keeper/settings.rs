@@ -1,4 +1,4 @@
-//! What the daemon takes out of the config: values, shared and never changed.
+//! What the daemon takes out of the config: values that a reload replaces as a whole.
 
 use reqwest::Url;
 use std::collections::BTreeMap;
@@ -10,10 +10,11 @@ use crate::id::{AppId, OaId};
 use crate::rotation::Timing;
 use crate::secret::Secret;
 use crate::store::Managed;
-use crate::zalo::Caps;
+use crate::zalo::{Caps, Door};
 
-/// What the daemon works by.
+/// What the daemon works by. Whoever has begun something finishes it by the settings that he began with.
 pub(super) struct Settings {
+    pub(super) door: Door,
     pub(super) timing: Arc<Timing>,
     pub(super) caps: Caps,
     pub(super) apps: BTreeMap<AppId, Endpoint>,
@@ -30,7 +31,7 @@ pub(super) struct Endpoint {
 }
 
 impl Settings {
-    pub(super) fn of(config: &Config) -> Settings {
+    pub(super) fn of(config: &Config, door: Door) -> Settings {
         let apps = config.apps.values().filter_map(|app| {
             let secret_key = app.secret_key.clone()?;
             let endpoint =
@@ -38,6 +39,7 @@ impl Settings {
             Some((app.id.clone(), endpoint))
         });
         Settings {
+            door,
             timing: Arc::new(config.timing.clone()),
             caps: Caps { answer: config.timeout },
             apps: apps.collect(),

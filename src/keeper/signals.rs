@@ -2,23 +2,24 @@
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
+use std::sync::Arc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-use super::events;
 
 /// Listens until dropped.
 pub(super) struct Listener {
     handle: Handle,
 }
 
-/// SIGTERM and SIGINT ask to stop, however often they come.
-pub(super) fn listen(stop: CancellationToken) -> std::io::Result<Listener> {
+/// SIGTERM and SIGINT ask to stop, however often they come. SIGHUP asks for a reload; of several that come while one is
+/// under way, one more is remembered.
+pub(super) fn listen(stop: CancellationToken, reload: Arc<Notify>) -> std::io::Result<Listener> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let handle = signals.handle();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {
-                events::reload_unavailable();
+                reload.notify_one();
             } else {
                 stop.cancel();
             }

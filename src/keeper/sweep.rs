@@ -4,6 +4,8 @@
 //! clock that was set back catches up), when the next plan falls due, and at once when a slot, a lock or the store
 //! becomes free. A restart, a suspend or a clock step loses nothing, because nothing but the store knows a date.
 
+use std::cell::Cell;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -15,11 +17,37 @@ use crate::store::{Health, StoreError};
 const TICK: Duration = Duration::from_secs(5);
 /// However little happens, imports are looked for this often.
 const LOOK_FOR_IMPORTS: Duration = Duration::from_secs(1);
+/// A sweep that takes longer hangs: only a request under way is a reason then to go on living.
+const STUCK: Duration = Duration::from_secs(60);
 /// However soon the next plan is due, this long is slept.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
+
 impl Keeper {
     /// Sweeps until the daemon is to stop, or until the store is gone.
+    ///
+    /// The same task tells the service manager that it is alive, also while a call to the store takes its time.
     pub(super) async fn sweep_until_stopped(self: &Arc<Keeper>) {
+        let last_round = Cell::new(Instant::now());
+        let mut rounds = pin!(self.sweep_on_and_on(&last_round));
+        let mut feeding = tokio::time::interval(self.manager.feed_every());
+        loop {
+            tokio::select! {
+                () = &mut rounds => return,
+                _ = feeding.tick() => {
+                    if last_round.get().elapsed() < STUCK || self.holds_what_is_on_no_disk() {
+                        self.manager.alive();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A request is under way, or its answer is not stored yet: this process must not be killed now.
+    pub(super) fn holds_what_is_on_no_disk(&self) -> bool {
+        self.claims.count_attempts() > 0
+    }
+
+    async fn sweep_on_and_on(self: &Arc<Keeper>, last_round: &Cell<Instant>) {
         let mut last_sweep: Option<Instant> = None;
         loop {
             let is_time = last_sweep.is_none_or(|last| last.elapsed() >= TICK);
@@ -33,6 +61,7 @@ impl Keeper {
                     LOOK_FOR_IMPORTS
                 }
             };
+            last_round.set(Instant::now());
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.store.closed() => return,
@@ -64,24 +93,20 @@ impl Keeper {
     /// Starts as many refreshes as there are free slots, the most urgent first. While the store does not take
     /// writes, nothing could be journalled, and so nothing is begun.
     async fn start_refreshes(self: &Arc<Keeper>) -> Result<(), StoreError> {
-        let free = self.store.free_slots();
+        let most = self.timing().max_in_flight;
+        let under_way = self.claims.attempts();
+        let unused = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(under_way.len());
+        let free = self.store.free_slots().min(unused);
         if free == 0 || !self.is_store_well() {
             return Ok(());
         }
-        let mut started = 0;
-        for (oa_id, app_id) in self.store.due_refreshes(self.now(), free + self.claims.count()).await? {
-            if started == free || self.is_stopping() {
+        for due in self.store.due_refreshes(under_way, free, most, self.read_clock()).await? {
+            if self.is_stopping() {
                 break;
             }
-            if self.claims.is_held(&oa_id) {
-                continue;
+            if !self.claims.is_held(&due.oa_id) {
+                self.tasks.spawn(attempt::run_guarded(Arc::clone(self), due));
             }
-            // Of a blocked app one OA tries, and no other beside it.
-            if self.claims.is_app_held(&app_id) && self.store.is_blocked(app_id.clone()).await? {
-                continue;
-            }
-            started += 1;
-            self.tasks.spawn(attempt::run_guarded(Arc::clone(self), oa_id, app_id));
         }
         Ok(())
     }
@@ -114,7 +139,7 @@ impl Keeper {
     }
 
     async fn announce_expired(&self) -> Result<(), StoreError> {
-        for (oa_id, since) in self.store.take_expired(self.now()).await? {
+        for (oa_id, since) in self.store.take_expired(self.read_clock()).await? {
             events::access_token_expired(&oa_id, since);
         }
         Ok(())

@@ -29,7 +29,7 @@ pub enum Answer {
 }
 
 /// The tokens of an answer, at least one of the two.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantedTokens {
     /// The new access token.
     pub access_token: Option<Secret>,

@@ -63,13 +63,17 @@ pub enum AttemptEnd {
     Uncertain,
 }
 
-/// What an attempt says about the OA's app.
+/// What an attempt says about the OA's app and its endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppNews {
-    /// Nothing.
-    None,
-    /// Zalo gave tokens: the credentials are good.
-    Accepted,
+    /// Nothing: it was not reached, or it is throttling.
+    Silent,
+    /// Zalo gave tokens: credentials and endpoint are good.
+    Granted,
+    /// The endpoint answered as it should, with something else.
+    Answered,
+    /// Nobody knows what it did.
+    Lost,
     /// Zalo refuses the credentials.
     Refused,
 }
@@ -103,20 +107,20 @@ pub fn conclude(
     let closed = |standing, proof, app| Conclusion { attempt: AttemptEnd::Concluded, standing, proof, app };
     match verdict {
         Verdict::Granted(_) => match successor {
-            Successor::New => closed(None, None, AppNews::Accepted),
-            Successor::SameAgain => closed(None, Some(Proof::HandedOutAgain), AppNews::Accepted),
-            Successor::Known => closed(latched(Reason::RefreshTokenRepeated), None, AppNews::Accepted),
-            Successor::Missing => closed(latched(Reason::RefreshTokenMissing), None, AppNews::Accepted),
+            Successor::New => closed(None, None, AppNews::Granted),
+            Successor::SameAgain => closed(None, Some(Proof::HandedOutAgain), AppNews::Granted),
+            Successor::Known => closed(latched(Reason::RefreshTokenRepeated), None, AppNews::Granted),
+            Successor::Missing => closed(latched(Reason::RefreshTokenMissing), None, AppNews::Granted),
         },
         Verdict::NotPresented { retry_after, .. } => {
             let wait = throttled_wait(timing, *retry_after, failures, roll);
-            closed(retry(wait), Some(Proof::GateBarred), AppNews::None)
+            closed(retry(wait), Some(Proof::GateBarred), AppNews::Silent)
         }
         Verdict::Throttled { retry_after } => {
             let wait = throttled_wait(timing, *retry_after, failures, roll);
-            closed(retry(wait), Some(Proof::Answer), AppNews::None)
+            closed(retry(wait), Some(Proof::Answer), AppNews::Silent)
         }
-        Verdict::Dead(_) => closed(latched(Reason::RefreshTokenRejected), None, AppNews::None),
+        Verdict::Dead(_) => closed(latched(Reason::RefreshTokenRejected), None, AppNews::Answered),
         Verdict::AppRefused(_) => {
             closed(retry(retry_wait(timing, failures, roll)), Some(Proof::Answer), AppNews::Refused)
         }
@@ -127,7 +131,7 @@ pub fn conclude(
                 probe_at: Some(now.plus(timing.settle)),
             })),
             proof: None,
-            app: AppNews::None,
+            app: AppNews::Lost,
         },
     }
 }

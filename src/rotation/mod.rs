@@ -26,12 +26,14 @@ mod settling;
 mod standing;
 pub mod timing;
 mod verdict;
+mod window;
 
 pub use backoff::{Roll, longest_retry_after, retry_wait, slow_wait, throttled_wait};
 pub use conclusion::{AppNews, AttemptEnd, Conclusion, Proof, Successor, after_proof, conclude, give_up};
-pub use plan::{Lifetimes, refresh_at, spread};
+pub use plan::{Lifetimes, is_due, last_call, refresh_at, spread};
 pub use reminder::{Reminder, reminder};
 pub use settling::{Evidence, Premise, Settling, Step, Testimony, weigh};
 pub use standing::{Reason, Retrying, Standing, Uncertain};
 pub use timing::{Timing, Unprovable};
 pub use verdict::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
+pub use window::{Brake, Shift, Window};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::Timing;
-use crate::clock::Time;
+use crate::clock::{CLOCK_TOLERANCE, Moment, Reading, Time};
 use crate::id::OaId;
 
 /// A refresh token is renewed at least this long before its end, however long the access token lives.
@@ -30,23 +30,43 @@ pub struct Lifetimes {
 pub fn refresh_at(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId, now: Time) -> Time {
     let Lifetimes { obtained_at, access_token_expires_at, refresh_token_expires_at } = *lifetimes;
     let Some(access_token_expires_at) = access_token_expires_at else { return now };
-    if obtained_at > now {
+    if obtained_at > now.plus(CLOCK_TOLERANCE) {
         return now;
     }
-    let lead = |least: Duration, end: Time| {
-        let wanted = timing.before_expiry.max(least).saturating_add(timing.jitter);
-        let most = end.since(obtained_at) / 2;
-        let early = timing.before_expiry.max(least).saturating_add(timing.jitter.mul_f64(spread(oa)));
-        // Scaled down as a whole, so that OAs with short-lived tokens are spread out too.
-        if wanted <= most {
-            early
-        } else {
-            most.mul_f64(early.as_secs_f64() / wanted.as_secs_f64().max(1e-9))
+    let by_access = access_token_expires_at.minus(lead(timing, lifetimes, oa, access_token_expires_at));
+    let renewed_early =
+        Timing { before_expiry: timing.before_expiry.max(REFRESH_TOKEN_LEAD), ..timing.clone() };
+    let by_refresh =
+        refresh_token_expires_at.minus(lead(&renewed_early, lifetimes, oa, refresh_token_expires_at));
+    // A clock that was corrected by seconds since does not make the token live longer.
+    by_access.min(by_refresh).minus(obtained_at.since(now))
+}
+
+/// How long before this end the set is refreshed.
+fn lead(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId, end: Time) -> Duration {
+    let wanted = timing.before_expiry.saturating_add(timing.jitter);
+    let most = end.since(lifetimes.obtained_at) / 2;
+    let early = timing.before_expiry.saturating_add(timing.jitter.mul_f64(spread(oa)));
+    // Scaled down as a whole, so that OAs with short-lived tokens are spread out too.
+    if wanted <= most { early } else { most.mul_f64(early.as_secs_f64() / wanted.as_secs_f64().max(1e-9)) }
+}
+
+/// When a quarter of the set's lead is left: what is to be tried before its access token ends, is tried by then.
+pub fn last_call(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId) -> Option<Time> {
+    let end = lifetimes.access_token_expires_at?;
+    Some(end.minus(lead(timing, lifetimes, oa, end) / 4))
+}
+
+/// Is a plan due that was made at `planned` for `at`? The clock that nobody sets is believed as well as the wall clock:
+/// whichever comes first. Where there is only the wall clock, a plan that was made in the future is due: it was set
+/// back since.
+pub fn is_due(at: Time, planned: Option<&Moment>, now: &Reading) -> bool {
+    let Some(planned) = planned else { return at <= now.time };
+    at <= now.time
+        || match planned.uptime_since(now) {
+            Some(elapsed) => elapsed >= at.since(planned.time),
+            None => planned.time > now.time.plus(CLOCK_TOLERANCE),
         }
-    };
-    let by_access = access_token_expires_at.minus(lead(Duration::ZERO, access_token_expires_at));
-    let by_refresh = refresh_token_expires_at.minus(lead(REFRESH_TOKEN_LEAD, refresh_token_expires_at));
-    by_access.min(by_refresh)
 }
 
 /// The OA's own share of the jitter, in `0.0..1.0`: the same after every restart, another for every OA.
@@ -59,6 +79,7 @@ pub fn spread(oa: &OaId) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Uptime;
     use proptest::prelude::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -99,6 +120,44 @@ mod tests {
         assert_eq!(plan(&lifetimes), now);
         lifetimes.access_token_expires_at = None;
         assert_eq!(plan(&lifetimes), now);
+    }
+
+    #[test]
+    fn a_clock_that_was_corrected_by_seconds_does_not_make_a_token_live_longer() {
+        let lifetimes = set(Duration::from_secs(5), 90 * 24 * HOUR);
+        let now = lifetimes.obtained_at.minus(Duration::from_secs(30));
+        let at = refresh_at(&Timing::default(), &lifetimes, &OaId::from("1"), now);
+        assert!(at.since(now) < Duration::from_secs(5), "{:?}", at.since(now));
+    }
+
+    #[test]
+    fn a_plan_is_due_by_whichever_clock_comes_first() {
+        let boot = |name: &str| std::sync::Arc::<str>::from(name);
+        let reading = |hours: i64, uptime: u32, name| Reading {
+            time: Time::from_millis(1_800_000_000_000 + hours * 3_600_000),
+            uptime: Uptime(HOUR * uptime),
+            boot: boot(name),
+        };
+        let planned = Moment::at(&reading(0, 10, "a"));
+        let at = planned.time.plus(23 * HOUR);
+        let due = |hours, uptime, name| is_due(at, Some(&planned), &reading(hours, uptime, name));
+        assert!(!due(22, 32, "a") && due(23, 33, "a"));
+        assert!(due(23, 11, "a") && due(90_000, 10, "a"), "set forward: due once");
+        assert!(!due(-1, 11, "a") && !due(-90_000, 12, "a"), "set back: not earlier than planned");
+        assert!(due(-90_000, 33, "a"), "set back: nor later");
+        assert!(due(-1, 1, "b") && !due(1, 1, "b"), "set back over a restart of the machine: due");
+        let by_wall_clock = Moment::of_wall_clock(planned.time);
+        assert!(is_due(at, Some(&by_wall_clock), &reading(-1, 11, "a")));
+        assert!(!is_due(at, None, &reading(0, 10, "a")) && is_due(at, None, &reading(23, 10, "a")));
+    }
+
+    #[test]
+    fn the_last_call_leaves_a_quarter_of_the_lead() {
+        let lifetimes = set(25 * HOUR, 90 * 24 * HOUR);
+        let timing = Timing { jitter: Duration::ZERO, ..Timing::default() };
+        let left =
+            |at: Option<Time>| at.map(|at| lifetimes.access_token_expires_at.expect("has one").since(at));
+        assert_eq!(left(last_call(&timing, &lifetimes, &OaId::from("1"))), Some(HOUR / 2));
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub enum Reason {
     RefreshTokenRepeated,
     /// Zalo refuses the app's id or secret.
     AppRefused,
+    /// The app is braked, and this OA waits its turn.
+    AppBraked,
     /// The config names another app than the one that the set was granted to.
     AppChanged,
     /// The OA's row in the store lacks a part.
@@ -75,6 +77,7 @@ impl fmt::Display for Reason {
             Reason::RefreshTokenMissing => f.write_str("refresh_token_missing"),
             Reason::RefreshTokenRepeated => f.write_str("refresh_token_repeated"),
             Reason::AppRefused => f.write_str("app_refused"),
+            Reason::AppBraked => f.write_str("app_braked"),
             Reason::AppChanged => f.write_str("app_changed"),
             Reason::RowUnreadable => f.write_str("row_unreadable"),
             Reason::Error(code) => write!(f, "error_{code}"),
@@ -92,6 +95,7 @@ impl Reason {
             "refresh_token_missing" => Reason::RefreshTokenMissing,
             "refresh_token_repeated" => Reason::RefreshTokenRepeated,
             "app_refused" => Reason::AppRefused,
+            "app_braked" => Reason::AppBraked,
             "app_changed" => Reason::AppChanged,
             "row_unreadable" => Reason::RowUnreadable,
             other => Reason::Error(ErrorCode(other.strip_prefix("error_")?.parse().ok()?)),
@@ -112,6 +116,7 @@ mod tests {
             Reason::RefreshTokenMissing,
             Reason::RefreshTokenRepeated,
             Reason::AppRefused,
+            Reason::AppBraked,
             Reason::AppChanged,
             Reason::RowUnreadable,
             Reason::Error(ErrorCode(-14020)),

@@ -1,4 +1,4 @@
-//! The durations that rule a refresh, as the operator set them.
+//! The durations and limits that rule a refresh, as the operator set them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub enum Unprovable {
     Present,
 }
 
-/// The durations that rule a refresh.
+/// The durations and limits that rule a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// A refresh is planned this long before the access token ends …
@@ -26,6 +26,8 @@ pub struct Timing {
     pub settle: Duration,
     /// What to do when no proof can be had any more.
     pub unprovable: Unprovable,
+    /// Requests under way at once, over all OAs; at least 1.
+    pub max_in_flight: u32,
     /// How long a refresh token lives when Zalo does not say.
     pub refresh_token_lifetime: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Timing {
             retry_max: 10 * MINUTE,
             settle: MINUTE,
             unprovable: Unprovable::Hold,
+            max_in_flight: 8,
             refresh_token_lifetime: 90 * 24 * 60 * MINUTE,
         }
     }

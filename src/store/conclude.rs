@@ -4,24 +4,21 @@
 //! attempt closed and changes nothing. It is guarded by the generation: a set that comes after a person imported
 //! another is kept aside with its attempt, never adopted over it.
 
-use rusqlite::{Connection, params};
-use std::time::Duration;
+use rusqlite::Connection;
 
-use super::fleet;
+use super::apps::{self, AppChange, Heard};
+use super::ends;
 use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::present::Claim;
-use super::rows::{self, OaRow, Obtained, StoredSet};
-use crate::clock::Time;
+use super::rows::{self, OaRow, StoredSet};
+use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, AttemptId};
 use crate::oauth::{GrantedTokens, Oddity};
 use crate::rotation::{
-    self, AppNews, AttemptEnd, Proof, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain,
-    Verdict, refresh_at,
+    self, AttemptEnd, Proof, Reason, Retrying, Roll, Standing, Successor, Timing, Uncertain, Verdict,
+    refresh_at,
 };
 use crate::secret::Secret;
-
-/// How long a blocked app waits before one of its OAs may try again.
-const TRIAL_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Everything that is known of an attempt when it ends. Without `Debug`: the raw answer is as secret as a token.
 pub struct Attempted {
@@ -32,7 +29,7 @@ pub struct Attempted {
     /// When it began.
     pub started_at: Time,
     /// When a set that it brought counts as obtained: the moment the gate opened, by both clocks.
-    pub obtained: Obtained,
+    pub obtained: Moment,
     /// What the exchange means.
     pub verdict: Verdict,
     /// The HTTP status of the answer, if there was one.
@@ -78,17 +75,6 @@ pub enum Effect {
     AlreadyConcluded,
 }
 
-/// What became of the app's credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AppChange {
-    /// Nothing.
-    None,
-    /// They are refused from now on.
-    Blocked,
-    /// They are good again.
-    Released,
-}
-
 /// What a conclusion changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Concluded {
@@ -105,7 +91,7 @@ pub(super) fn conclude(
     tx: &Connection,
     attempted: &Attempted,
     timing: &Timing,
-    now: Time,
+    now: &Reading,
     roll: Roll,
 ) -> rusqlite::Result<Concluded> {
     let id = attempted.attempt;
@@ -127,23 +113,27 @@ pub(super) fn conclude(
     let verdict = &attempted.verdict;
     let detail = verdict.detail();
     let outcome = outcome_of(attempted, &detail);
-    if row.generation != attempt.generation {
-        return set_aside(tx, attempted, &attempt, is_journalled, outcome, now);
-    }
     let successor = successor_of(tx, verdict, &attempt)?;
-    let conclusion = rotation::conclude(verdict, id, successor, row.failures, timing, now, roll);
+    let conclusion = rotation::conclude(verdict, id, successor, row.failures, timing, now.time, roll);
+    let began_at = attempt.started_at.unwrap_or(attempted.started_at);
+    let heard = |next_at| Heard { app_id: &attempt.app_id, news: conclusion.app, began_at, next_at };
+    if row.generation != attempt.generation {
+        let effect = set_aside(tx, attempted, &attempt, is_journalled, outcome, now.time)?;
+        let app = apps::hear(tx, &heard(None), timing, now.time, roll)?;
+        return Ok(Concluded { effect, app });
+    }
     match conclusion.attempt {
         _ if !is_journalled => {
-            journal::note_unjournalled(tx, id, &attempt, attempted.started_at, &outcome, now)?;
+            journal::note_unjournalled(tx, id, &attempt, attempted.started_at, &outcome, now.time)?;
         }
-        AttemptEnd::Uncertain => journal::note(tx, id, Phase::Uncertain, &outcome, now)?,
+        AttemptEnd::Uncertain => journal::note(tx, id, Phase::Uncertain, &outcome, now.time)?,
         AttemptEnd::Concluded if conclusion.proof == Some(Proof::GateBarred) => {
-            journal::note_barred(tx, id, &outcome, now)?;
+            journal::note_barred(tx, id, &outcome, now.time)?;
         }
-        AttemptEnd::Concluded => journal::note(tx, id, Phase::Closed, &outcome, now)?,
+        AttemptEnd::Concluded => journal::note(tx, id, Phase::Closed, &outcome, now.time)?,
     }
     if let (Some(proof), true) = (conclusion.proof, is_journalled) {
-        journal::prove(tx, id, proof, now)?;
+        journal::prove(tx, id, proof, now.time)?;
     }
     let effect = match (verdict, conclusion.standing) {
         (Verdict::Granted(tokens), standing) => {
@@ -153,7 +143,14 @@ pub(super) fn conclude(
     };
     rows::save(tx, &row)?;
     journal::forget_surplus(tx, &row.oa_id)?;
-    let app = tell_app(tx, &attempt.app_id, conclusion.app, &effect, attempted.started_at, now)?;
+    let next_at = match &effect {
+        Effect::Retry { retry_at: at } | Effect::Uncertain { probe_at: at } => Some(*at),
+        Effect::Adopted { .. }
+        | Effect::Reauthorize { .. }
+        | Effect::KeptAside
+        | Effect::AlreadyConcluded => None,
+    };
+    let app = apps::hear(tx, &heard(next_at), timing, now.time, roll)?;
     Ok(Concluded { effect, app })
 }
 
@@ -180,18 +177,18 @@ fn set_aside(
     is_journalled: bool,
     outcome: Outcome<'_>,
     now: Time,
-) -> rusqlite::Result<Concluded> {
+) -> rusqlite::Result<Effect> {
     let id = attempted.attempt;
     if !is_journalled {
         journal::note_unjournalled(tx, id, attempt, attempted.started_at, &outcome, now)?;
-        return Ok(NOTHING);
+        return Ok(Effect::AlreadyConcluded);
     }
     let aside = Outcome { class: "superseded", answer: attempted.answer.as_deref(), ..outcome };
     journal::note(tx, id, Phase::Closed, &aside, now)?;
     if let Verdict::Granted(GrantedTokens { refresh_token: Some(late), .. }) = &attempted.verdict {
         journal::own(tx, late.digest(), &attempt.oa_id, now)?;
     }
-    Ok(Concluded { effect: Effect::KeptAside, app: AppChange::None })
+    Ok(Effect::KeptAside)
 }
 
 fn unjournalled(claim: &Claim) -> AttemptRow {
@@ -202,6 +199,7 @@ fn unjournalled(claim: &Claim) -> AttemptRow {
         digest: claim.refresh_token.digest(),
         phase: Phase::Presenting,
         code: None,
+        started_at: None,
     }
 }
 
@@ -216,7 +214,11 @@ fn kept_answer(attempted: &Attempted) -> Option<&[u8]> {
     attempted.answer.as_deref().filter(|bytes| !is_needless && !bytes.is_empty())
 }
 
-fn successor_of(tx: &Connection, verdict: &Verdict, attempt: &AttemptRow) -> rusqlite::Result<Successor> {
+pub(super) fn successor_of(
+    tx: &Connection,
+    verdict: &Verdict,
+    attempt: &AttemptRow,
+) -> rusqlite::Result<Successor> {
     let Verdict::Granted(GrantedTokens { refresh_token: Some(refresh_token), .. }) = verdict else {
         return Ok(Successor::Missing);
     };
@@ -232,7 +234,7 @@ fn successor_of(tx: &Connection, verdict: &Verdict, attempt: &AttemptRow) -> rus
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one transaction, all of different types")]
-fn adopt(
+pub(super) fn adopt(
     tx: &Connection,
     row: &mut OaRow,
     tokens: &GrantedTokens,
@@ -241,8 +243,9 @@ fn adopt(
     app_id: &AppId,
     attempted: &Attempted,
     timing: &Timing,
-    now: Time,
+    now: &Reading,
 ) -> rusqlite::Result<Effect> {
+    ends::note_renewal(tx, row, now)?;
     let (refresh_token, has_successor) = match successor {
         Successor::New | Successor::SameAgain => (tokens.refresh_token.clone(), true),
         // The old one stays where it is: nothing here deletes a token. Without proof it is never presented again.
@@ -260,17 +263,17 @@ fn adopt(
     } else if let Some(answer) = &attempted.answer {
         let detail = &attempted.verdict.detail();
         let outcome = Outcome { class: "granted", detail, answer: Some(answer), ..Outcome::default() };
-        journal::note(tx, attempted.attempt, Phase::Closed, &outcome, now)?;
+        journal::note(tx, attempted.attempt, Phase::Closed, &outcome, now.time)?;
     }
     if let Some(digest) = set.refresh_digest() {
-        journal::own(tx, digest, &row.oa_id, now)?;
+        journal::own(tx, digest, &row.oa_id, now.time)?;
     }
     let expires_at = set.access_token_expires_at;
     let lifetimes = set.lifetimes();
     row.adopt(set);
-    row.last_refresh_at = Some(now);
+    row.last_refresh_at = Some(now.time);
     let standing = standing.unwrap_or_else(|| Standing::Scheduled {
-        refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now),
+        refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now.time),
     });
     let (refresh_at, reason) = match &standing {
         Standing::Scheduled { refresh_at } => (Some(*refresh_at), None),
@@ -288,7 +291,7 @@ pub(super) fn stored_set(
     tokens: &GrantedTokens,
     refresh_token: Option<Secret>,
     app_id: AppId,
-    obtained: Obtained,
+    obtained: Moment,
     timing: &Timing,
 ) -> StoredSet {
     let refresh_life = tokens.refresh_token_life.unwrap_or(timing.refresh_token_lifetime);
@@ -305,12 +308,12 @@ pub(super) fn stored_set(
     }
 }
 
-fn fail(row: &mut OaRow, standing: Option<Standing>, detail: String, now: Time) -> Effect {
+fn fail(row: &mut OaRow, standing: Option<Standing>, detail: String, now: &Reading) -> Effect {
     let Some(standing) = standing else { return Effect::AlreadyConcluded };
     let effect = match &standing {
         Standing::Retrying(Retrying { retry_at }) => Effect::Retry { retry_at: *retry_at },
         Standing::Uncertain(Uncertain { probe_at, .. }) => {
-            Effect::Uncertain { probe_at: probe_at.unwrap_or(now) }
+            Effect::Uncertain { probe_at: probe_at.unwrap_or(now.time) }
         }
         Standing::ReauthorizationRequired(reason) => Effect::Reauthorize { reason: *reason },
         Standing::AwaitingGrant | Standing::Scheduled { .. } => Effect::AlreadyConcluded,
@@ -319,56 +322,4 @@ fn fail(row: &mut OaRow, standing: Option<Standing>, detail: String, now: Time) 
     row.last_error = Some(detail);
     row.stand(standing, now);
     effect
-}
-
-/// Writes down what the attempt says about its app. While an app is blocked, every attempt of it is a trial: one
-/// that says nothing about the credentials is followed by the next when its OA may try again.
-fn tell_app(
-    tx: &Connection,
-    app_id: &AppId,
-    news: AppNews,
-    effect: &Effect,
-    started_at: Time,
-    now: Time,
-) -> rusqlite::Result<AppChange> {
-    let refused_since = fleet::refused_since(tx, app_id)?;
-    let was_blocked = refused_since.is_some();
-    let set_trial = |trial_at: Time| {
-        tx.prepare_cached(
-            "INSERT INTO app (app_id, refused_since, trial_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) DO UPDATE \
-             SET refused_since = min(coalesce(refused_since, excluded.refused_since), excluded.refused_since), \
-             trial_at = excluded.trial_at",
-        )?
-        .execute(params![app_id.as_str(), now.as_millis(), trial_at.as_millis()])
-    };
-    match (news, was_blocked) {
-        (AppNews::Refused, _) => {
-            set_trial(now.plus(TRIAL_INTERVAL))?;
-            Ok(if was_blocked { AppChange::None } else { AppChange::Blocked })
-        }
-        (AppNews::Accepted, true) => {
-            tx.execute(
-                "UPDATE app SET refused_since = NULL, trial_at = NULL WHERE app_id = ?1",
-                [app_id.as_str()],
-            )?;
-            Ok(AppChange::Released)
-        }
-        // Under way already when the app was refused: no trial.
-        (AppNews::None, true) if refused_since.is_some_and(|since| since <= now && started_at <= since) => {
-            Ok(AppChange::None)
-        }
-        (AppNews::None, true) => {
-            let trial_at = match effect {
-                Effect::Retry { retry_at } => *retry_at,
-                Effect::Uncertain { probe_at } => *probe_at,
-                Effect::Adopted { .. }
-                | Effect::Reauthorize { .. }
-                | Effect::KeptAside
-                | Effect::AlreadyConcluded => now.plus(TRIAL_INTERVAL),
-            };
-            set_trial(trial_at)?;
-            Ok(AppChange::None)
-        }
-        (AppNews::Accepted | AppNews::None, false) => Ok(AppChange::None),
-    }
 }

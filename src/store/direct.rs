@@ -8,11 +8,12 @@ use std::path::Path;
 use super::file::{self, OpenError};
 use super::fleet::Managed;
 use super::import::{self, Import, Imported};
+use super::resolve;
 use super::slots::Slots;
-use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
+use super::view::{self, AppStatus, HistoryEntry, OaStatus, TokenAnswer};
 use super::writer::{StoreError, classify};
-use crate::clock::Time;
-use crate::id::OaId;
+use crate::clock::Reading;
+use crate::id::{AttemptId, OaId};
 use crate::rotation::Timing;
 
 /// A store opened by a command.
@@ -57,7 +58,12 @@ impl Direct {
     ///
     /// # Errors
     /// When the store does not take it; nothing is changed then.
-    pub fn import(&mut self, import: &Import, timing: &Timing, now: Time) -> Result<Imported, StoreError> {
+    pub fn import(
+        &mut self,
+        import: &Import,
+        timing: &Timing,
+        now: &Reading,
+    ) -> Result<Imported, StoreError> {
         let conn = self.conn.as_mut().ok_or(StoreError::Closed)?;
         let transact = |conn: &mut Connection| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -75,9 +81,17 @@ impl Direct {
     pub fn statuses(
         &self,
         managed: &BTreeMap<OaId, Managed>,
-        now: Time,
+        now: &Reading,
     ) -> Result<Vec<OaStatus>, StoreError> {
         self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, now))
+    }
+
+    /// The apps that are held back.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn held_apps(&self) -> Result<Vec<AppStatus>, StoreError> {
+        self.read(view::held_apps)
     }
 
     /// The OA's access token, if it can be used now.
@@ -88,7 +102,7 @@ impl Direct {
         &self,
         managed: &BTreeMap<OaId, Managed>,
         oa_id: &OaId,
-        now: Time,
+        now: &Reading,
     ) -> Result<TokenAnswer, StoreError> {
         self.read(|conn| view::token(conn, self.slots.as_ref(), managed, oa_id, now))
     }
@@ -99,6 +113,14 @@ impl Direct {
     /// When the store cannot be read.
     pub fn history(&self, oa_id: &OaId) -> Result<Vec<HistoryEntry>, StoreError> {
         self.read(|conn| view::history(conn, oa_id))
+    }
+
+    /// The raw answer that was kept with an attempt of this OA.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn kept_answer(&self, oa_id: &OaId, attempt: AttemptId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|conn| resolve::kept_answer(conn, oa_id, attempt))
     }
 
     /// Reads in one snapshot. Where there is no store, an empty one in memory answers.

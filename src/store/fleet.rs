@@ -1,16 +1,14 @@
-//! Questions and notes about all OAs: who is managed, what is due, whose tokens end.
+//! Which OAs are managed, and which refreshes are to begin.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::rows::{self, OaRow};
-use crate::clock::Time;
+use super::apps::{self, Admission, AppStanding};
+use super::rows;
+use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
 use crate::id::{AppId, OaId};
-use crate::rotation::{Reminder, Standing, reminder};
-
-/// A plan made this much later than now was made by a clock that has been set back since.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+use crate::rotation::{Retrying, Standing};
 
 /// An OA as the config has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,126 +22,185 @@ pub struct Managed {
 /// Takes over which OAs the config has. New ones get a row, the rest of the store is left unmanaged; nothing else
 /// changes, and no token goes.
 pub(super) fn manage(tx: &Connection, oas: &BTreeMap<OaId, Managed>) -> rusqlite::Result<()> {
-    let stored: BTreeMap<OaId, Option<AppId>> = tx
-        .prepare_cached("SELECT oa_id, app_id FROM oa")?
+    let stored: BTreeMap<OaId, (Option<AppId>, Option<String>)> = tx
+        .prepare_cached("SELECT oa_id, app_id, name FROM oa")?
         .query_map([], |row| {
-            Ok((OaId::from(row.get::<_, String>(0)?), row.get::<_, Option<String>>(1)?.map(AppId::from)))
+            let app_id = row.get::<_, Option<String>>(1)?.map(AppId::from);
+            Ok((OaId::from(row.get::<_, String>(0)?), (app_id, row.get(2)?)))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    for oa_id in stored.iter().filter(|(id, app)| app.is_some() && !oas.contains_key(*id)).map(|(id, _)| id) {
+    let gone = stored.iter().filter(|(oa_id, (app_id, _))| app_id.is_some() && !oas.contains_key(*oa_id));
+    for (oa_id, _) in gone {
         tx.prepare_cached("UPDATE oa SET app_id = NULL WHERE oa_id = ?1")?.execute([oa_id.as_str()])?;
     }
-    for (oa_id, managed) in oas {
+    let is_as_wanted = |oa_id: &OaId, managed: &Managed| {
+        stored
+            .get(oa_id)
+            .is_some_and(|(app_id, name)| app_id.as_ref() == Some(&managed.app_id) && *name == managed.name)
+    };
+    for (oa_id, managed) in oas.iter().filter(|(oa_id, managed)| !is_as_wanted(oa_id, managed)) {
         tx.prepare_cached(
             "INSERT INTO oa (oa_id, app_id, name) VALUES (?1, ?2, ?3) ON CONFLICT (oa_id) DO UPDATE \
-             SET app_id = excluded.app_id, name = excluded.name \
-             WHERE app_id IS NOT excluded.app_id OR name IS NOT excluded.name",
+             SET app_id = excluded.app_id, name = excluded.name",
         )?
         .execute(params![oa_id.as_str(), managed.app_id.as_str(), managed.name])?;
     }
     Ok(())
 }
 
-/// A start lets each blocked app try again at once.
-pub(super) fn allow_trials(tx: &Connection, now: Time) -> rusqlite::Result<()> {
-    tx.execute(
-        "UPDATE app SET trial_at = ?1, refused_since = min(refused_since, ?1) WHERE refused_since IS NOT NULL",
-        [now.as_millis()],
-    )?;
-    Ok(())
-}
-
-const REFRESHABLE: &str = "oa.app_id = oa.set_app_id AND oa.state IN ('scheduled', 'retrying') \
+/// What a refresh presupposes of an OA's row.
+pub(super) const REFRESHABLE: &str = "oa.app_id = oa.set_app_id AND oa.state IN ('scheduled', 'retrying') \
      AND oa.refresh_token IS NOT NULL";
 
-/// The OAs whose refresh is due, the most urgent first, at most `limit`. Those of a blocked app are left out but
-/// for one, when a trial is due. A plan that was made in the future is due too: the clock was set back.
+/// An OA whose refresh is to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The OA.
+    pub oa_id: OaId,
+    /// Its app.
+    pub app_id: AppId,
+    /// At most so many of its app may be worked on, this one included.
+    pub most_of_app: u32,
+}
+
+/// Why plans are due, each with how it is found: by the wall clock; by the clock that nobody sets; because it was made
+/// in the future, by a wall clock that has been set back over a restart of the machine.
+const DUE: [&str; 3] = [
+    "next_action_at <= :now",
+    "planned_boot = :boot AND next_action_uptime <= :uptime",
+    "planned_at > :future AND planned_boot IS NOT :boot",
+];
+
+/// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first, as far as the windows of
+/// their apps have room. Of a blocked app one goes, due or not, when a trial is due.
 pub(super) fn due_refreshes(
     conn: &Connection,
-    now: Time,
-    limit: usize,
-) -> rusqlite::Result<Vec<(OaId, AppId)>> {
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((OaId::from(row.get::<_, String>(0)?), AppId::from(row.get::<_, String>(1)?)))
-    };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut due: Vec<(OaId, AppId)> = conn
-        .prepare_cached(&format!(
-            "SELECT oa.oa_id, oa.app_id FROM oa LEFT JOIN app USING (app_id) WHERE oa.next_action_at <= ?1 \
-             AND {REFRESHABLE} AND app.refused_since IS NULL ORDER BY oa.next_action_at LIMIT ?2"
-        ))?
-        .query_map(params![now.as_millis(), limit], read)?
-        .collect::<rusqlite::Result<_>>()?;
-    let of_the_future = conn
-        .prepare_cached(&format!(
-            "SELECT oa.oa_id, oa.app_id FROM oa LEFT JOIN app USING (app_id) WHERE oa.planned_at > ?1 \
-             AND oa.next_action_at > ?2 AND {REFRESHABLE} AND app.refused_since IS NULL LIMIT ?3"
-        ))?
-        .query_map(params![now.plus(CLOCK_TOLERANCE).as_millis(), now.as_millis(), limit], read)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let trials = conn
-        .prepare_cached(&format!(
-            "SELECT (SELECT oa.oa_id FROM oa WHERE oa.app_id = app.app_id AND {REFRESHABLE} \
-             AND oa.next_action_at IS NOT NULL AND NOT EXISTS \
-             (SELECT 1 FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed') \
-             ORDER BY oa.next_action_at LIMIT 1), app.app_id FROM app \
-             WHERE app.refused_since IS NOT NULL AND (app.trial_at <= ?1 OR app.refused_since > ?2)"
-        ))?
-        .query_map([now.as_millis(), now.plus(CLOCK_TOLERANCE).as_millis()], |row| {
-            let oa_id: Option<String> = row.get(0)?;
-            Ok(oa_id.map(OaId::from).zip(Some(AppId::from(row.get::<_, String>(1)?))))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    due.extend(of_the_future);
-    due.extend(trials.into_iter().flatten());
+    under_way: &BTreeMap<OaId, AppId>,
+    free: usize,
+    most: u32,
+    now: &Reading,
+) -> rusqlite::Result<Vec<Due>> {
+    let mut rooms = Rooms { conn, under_way, most, now: now.time, known: BTreeMap::new(), full: Vec::new() };
+    let mut due = Vec::new();
+    for app in apps::held(conn)? {
+        match app.admission(rooms.count(&app.app_id), most, now.time) {
+            Admission::Open(0) => rooms.full.push(app.app_id),
+            Admission::Open(_) => {}
+            Admission::Trial => {
+                if let Some(oa_id) = trial_of(conn, &app.app_id)? {
+                    due.push(Due { oa_id, app_id: app.app_id.clone(), most_of_app: 1 });
+                }
+                rooms.full.push(app.app_id);
+            }
+        }
+    }
+    for why in DUE {
+        while due.len() < free {
+            let found = find_due(conn, why, &rooms.full, free + under_way.len(), now)?;
+            let mut is_news = false;
+            for (oa_id, app_id) in found {
+                let is_taken = under_way.contains_key(&oa_id) || due.iter().any(|due| due.oa_id == oa_id);
+                if is_taken || due.len() >= free || rooms.full.contains(&app_id) {
+                    continue;
+                }
+                is_news = true;
+                if let Some(most_of_app) = rooms.enter(&app_id)? {
+                    due.push(Due { oa_id, app_id, most_of_app });
+                }
+            }
+            if !is_news {
+                break;
+            }
+        }
+    }
+    due.truncate(free);
     Ok(due)
 }
 
-/// Is this app blocked?
-pub(super) fn is_blocked(conn: &Connection, app_id: &AppId) -> rusqlite::Result<bool> {
-    refused_since(conn, app_id).map(|since| since.is_some())
+/// How much room the windows of the apps have left, as it is used up.
+struct Rooms<'r> {
+    conn: &'r Connection,
+    under_way: &'r BTreeMap<OaId, AppId>,
+    most: u32,
+    now: Time,
+    /// What is left, and what it was in all.
+    known: BTreeMap<AppId, (u32, u32)>,
+    full: Vec<AppId>,
 }
 
-/// Since when the app's credentials are refused, if they are.
-pub(super) fn refused_since(conn: &Connection, app_id: &AppId) -> rusqlite::Result<Option<Time>> {
-    conn.prepare_cached("SELECT refused_since FROM app WHERE app_id = ?1")?
-        .query_row([app_id.as_str()], |row| row.get::<_, Option<i64>>(0))
-        .optional()
-        .map(|found| found.flatten().map(Time::from_millis))
-}
+impl Rooms<'_> {
+    fn count(&self, app_id: &AppId) -> u32 {
+        let count = self.under_way.values().filter(|app| *app == app_id).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
 
-/// May an OA of this app be refreshed now?
-pub(super) fn admission(conn: &Connection, app_id: &AppId, now: Time) -> rusqlite::Result<Admission> {
-    let is_trial_due = conn
-        .prepare_cached(
-            "SELECT coalesce(trial_at <= ?2, 0) OR refused_since > ?3 FROM app \
-             WHERE app_id = ?1 AND refused_since IS NOT NULL",
-        )?
-        .query_row(params![app_id.as_str(), now.as_millis(), now.plus(CLOCK_TOLERANCE).as_millis()], |row| {
-            row.get::<_, bool>(0)
+    /// Takes one place, if there is one; else notes that the app is full.
+    fn enter(&mut self, app_id: &AppId) -> rusqlite::Result<Option<u32>> {
+        if !self.known.contains_key(app_id) {
+            let under_way = self.count(app_id);
+            let room = match apps::load(self.conn, app_id)?.admission(under_way, self.most, self.now) {
+                Admission::Open(room) => room,
+                Admission::Trial => 0,
+            };
+            self.known.insert(app_id.clone(), (room, room.saturating_add(under_way)));
+        }
+        Ok(match self.known.get_mut(app_id) {
+            Some((left, in_all)) if *left > 0 => {
+                *left -= 1;
+                Some(*in_all)
+            }
+            Some(_) | None => {
+                self.full.push(app_id.clone());
+                None
+            }
         })
-        .optional()?;
-    Ok(match is_trial_due {
-        None => Admission::Open,
-        Some(true) => Admission::Trial,
-        Some(false) => Admission::Blocked,
-    })
+    }
 }
 
-/// Whether an app's OAs may be refreshed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// All that are due.
-    Open,
-    /// One, due or not.
-    Trial,
-    /// None.
-    Blocked,
+fn find_due(
+    conn: &Connection,
+    why: &str,
+    full: &[AppId],
+    limit: usize,
+    now: &Reading,
+) -> rusqlite::Result<Vec<(OaId, AppId)>> {
+    let full =
+        serde_json::to_string(full).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let order = if why.contains(":uptime") { "next_action_uptime" } else { "next_action_at" };
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT oa_id, app_id FROM oa WHERE {why} AND next_action_at IS NOT NULL AND app_id IS NOT NULL \
+         AND app_id NOT IN (SELECT value FROM json_each(:full)) AND {REFRESHABLE} ORDER BY {order} LIMIT :limit"
+    ))?;
+    // Each condition names its own parameters.
+    for (name, value) in [
+        (":now", Value::from(now.time.as_millis())),
+        (":future", Value::from(now.time.plus(CLOCK_TOLERANCE).as_millis())),
+        (":uptime", Value::from(rows::millis(now.uptime.0))),
+        (":boot", Value::from(now.boot.to_string())),
+        (":full", Value::from(full)),
+        (":limit", Value::from(i64::try_from(limit).unwrap_or(i64::MAX))),
+    ] {
+        if let Some(index) = statement.parameter_index(name)? {
+            statement.raw_bind_parameter(index, value)?;
+        }
+    }
+    let mut found = Vec::new();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        found.push((OaId::from(row.get::<_, String>(0)?), AppId::from(row.get::<_, String>(1)?)));
+    }
+    Ok(found)
 }
 
-/// Is a plan due that was made at `planned_at` for `at`? One that was made in the future is: the clock was set back.
-pub(super) fn is_due(at: Time, planned_at: Option<Time>, now: Time) -> bool {
-    at <= now || planned_at.is_some_and(|planned_at| planned_at > now.plus(CLOCK_TOLERANCE))
+/// The OA of a blocked app that tries: the one that is due first.
+fn trial_of(conn: &Connection, app_id: &AppId) -> rusqlite::Result<Option<OaId>> {
+    conn.prepare_cached(&format!(
+        "SELECT oa_id FROM oa WHERE app_id = ?1 AND {REFRESHABLE} AND next_action_at IS NOT NULL AND NOT EXISTS \
+         (SELECT 1 FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed') ORDER BY next_action_at LIMIT 1"
+    ))?
+    .query_row([app_id.as_str()], |row| row.get::<_, String>(0))
+    .optional()
+    .map(|found| found.map(OaId::from))
 }
 
 /// The uncertain OAs about which Zalo is to be asked. When, the daemon's own clock decides.
@@ -155,59 +212,38 @@ pub(super) fn uncertain(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
     .collect()
 }
 
-/// When the next thing falls due that is not due yet.
+/// When the next thing falls due that is not due yet: a refresh, or a trial of an app that is held back.
 pub(super) fn next_due(conn: &Connection, now: Time) -> rusqlite::Result<Option<Time>> {
-    conn.prepare_cached(
-        "SELECT min(next_action_at) FROM oa WHERE next_action_at > ?1 AND app_id IS NOT NULL \
-         AND state <> 'uncertain'",
-    )?
-    .query_row([now.as_millis()], |row| row.get::<_, Option<i64>>(0))
-    .map(|millis| millis.map(Time::from_millis))
+    let plan = conn
+        .prepare_cached(
+            "SELECT min(next_action_at) FROM oa WHERE next_action_at > ?1 AND app_id IS NOT NULL \
+             AND state <> 'uncertain'",
+        )?
+        .query_row([now.as_millis()], |row| row.get::<_, Option<i64>>(0))?
+        .map(Time::from_millis);
+    let trials = apps::held(conn)?.into_iter().filter_map(|app| match app.standing() {
+        AppStanding::Open => None,
+        AppStanding::Braked { trial_at, .. } | AppStanding::Blocked { trial_at, .. } => Some(trial_at),
+    });
+    Ok(trials.filter(|at| *at > now).chain(plan).min())
 }
 
-/// The managed OAs whose access token has ended and of whom that was not said yet. It counts as said from here on.
-pub(super) fn take_expired(tx: &Connection, now: Time) -> rusqlite::Result<Vec<(OaId, Time)>> {
-    let expired = expired(tx, now)?;
-    for (oa_id, _) in &expired {
-        tx.prepare_cached("UPDATE oa SET expiry_said = 1 WHERE oa_id = ?1")?.execute([oa_id.as_str()])?;
-    }
-    Ok(expired)
-}
-
-/// The managed OAs whose access token has ended and of whom that was not said yet.
-pub(super) fn expired(conn: &Connection, now: Time) -> rusqlite::Result<Vec<(OaId, Time)>> {
-    conn.prepare_cached(
-        "SELECT oa_id, access_token_expires_at FROM oa WHERE expiry_said = 0 AND access_token_expires_at <= ?1 \
-         AND app_id IS NOT NULL",
-    )?
-    .query_map([now.as_millis()], |row| {
-        Ok((OaId::from(row.get::<_, String>(0)?), Time::from_millis(row.get(1)?)))
-    })?
-    .collect()
-}
-
-/// The reminders that are due for refresh tokens that nobody is renewing. They count as said from here on.
-pub(super) fn take_reminders(
-    tx: &Connection,
-    ladder: &[Duration],
-    now: Time,
-) -> rusqlite::Result<Vec<(OaId, Reminder)>> {
-    let mut due = Vec::new();
-    for mut row in rows::load_all(tx)? {
-        let Some(set) = row.set.as_ref().filter(|_| is_neglected(&row)) else { continue };
-        if let Some(reminder) = reminder(ladder, set.refresh_token_expires_at, row.reminded_step, now) {
-            row.reminded_step = Some(reminder.step);
-            rows::save(tx, &row)?;
-            due.push((row.oa_id, reminder));
+/// An operator wants this OA to be refreshed now: its plan is due. `false`: there is none.
+pub(super) fn hurry(tx: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<bool> {
+    let Some(mut row) = rows::load(tx, oa_id)? else { return Ok(false) };
+    let standing = match row.standing {
+        Standing::Scheduled { .. } => Standing::Scheduled { refresh_at: now.time },
+        Standing::Retrying(_) => Standing::Retrying(Retrying { retry_at: now.time }),
+        Standing::AwaitingGrant | Standing::Uncertain(_) | Standing::ReauthorizationRequired(_) => {
+            return Ok(false);
         }
+    };
+    if let Some(app_id) = &row.app_id {
+        apps::allow_trials(tx, Some(app_id), now.time)?;
     }
-    Ok(due)
-}
-
-/// Managed, and yet not on the way to a new set.
-fn is_neglected(row: &OaRow) -> bool {
-    row.app_id.is_some() && !matches!(row.standing, Standing::Scheduled { .. })
-        || row.set.as_ref().is_some_and(|set| row.app_id.as_ref().is_some_and(|app| *app != set.app_id))
+    row.stand(standing, now);
+    rows::save(tx, &row)?;
+    Ok(true)
 }
 
 /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::conclude::stored_set;
 use super::journal::{self, Outcome, Phase};
-use super::rows::{self, OaRow, Obtained};
-use crate::clock::Time;
+use super::rows::{self, Grant, OaRow};
+use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, OaId};
 use crate::oauth::GrantedTokens;
 use crate::rotation::{Reason, Standing, Timing, refresh_at};
@@ -24,7 +24,7 @@ pub struct Import {
     /// The tokens; both are there.
     pub tokens: GrantedTokens,
     /// When the set was obtained.
-    pub obtained: Obtained,
+    pub obtained: Moment,
 }
 
 /// What became of it.
@@ -55,7 +55,7 @@ pub(super) fn import(
     tx: &Connection,
     import: &Import,
     timing: &Timing,
-    now: Time,
+    now: &Reading,
 ) -> rusqlite::Result<Imported> {
     let Import { oa_id, app_id, name, tokens, obtained } = import;
     let refresh_token = tokens.refresh_token.clone();
@@ -67,20 +67,22 @@ pub(super) fn import(
     }
     let superseded = Outcome { class: "superseded", detail: "a person imported a set", ..Outcome::default() };
     if let Standing::Uncertain(uncertain) = &row.standing {
-        journal::note(tx, uncertain.attempt, Phase::Closed, &superseded, now)?;
+        journal::note(tx, uncertain.attempt, Phase::Closed, &superseded, now.time)?;
     }
     if let Some(digest) = digest {
-        journal::own(tx, digest, oa_id, now)?;
+        journal::own(tx, digest, oa_id, now.time)?;
     }
     journal::drop_answers(tx, oa_id)?;
     let lifetimes = set.lifetimes();
-    let is_expired = set.access_token_expires_at.is_none_or(|end| end <= now);
+    let is_expired = set.access_token_expires_at.is_none_or(|end| end <= now.time);
+    let (granted_at, until) = (lifetimes.obtained_at, lifetimes.refresh_token_expires_at);
     row.adopt(set);
+    row.grant = Some(Grant { granted_at, until, is_doubt_said: false });
     row.app_id = Some(app_id.clone());
     row.name.clone_from(name);
     row.is_import_unsaid = true;
     row.is_expiry_said = is_expired;
-    let refresh_at = refresh_at(timing, &lifetimes, oa_id, now);
+    let refresh_at = refresh_at(timing, &lifetimes, oa_id, now.time);
     row.stand(Standing::Scheduled { refresh_at }, now);
     rows::save(tx, &row)?;
     Ok(Imported::Adopted { generation: row.generation, refresh_at })

@@ -27,6 +27,8 @@ pub(super) struct AttemptRow {
     pub(super) digest: Digest,
     pub(super) phase: Phase,
     pub(super) code: Option<ErrorCode>,
+    /// When it began, if it is journalled.
+    pub(super) started_at: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub(super) struct Outcome<'a> {
 
 pub(super) fn load(conn: &Connection, attempt: AttemptId) -> rusqlite::Result<Option<AttemptRow>> {
     conn.prepare_cached(
-        "SELECT oa_id, app_id, generation, token_digest, phase, code FROM attempt \
+        "SELECT oa_id, app_id, generation, token_digest, phase, code, started_at FROM attempt \
          WHERE attempt_id = ?1",
     )?
     .query_row([attempt.as_bytes()], |row| {
@@ -63,6 +65,7 @@ pub(super) fn load(conn: &Connection, attempt: AttemptId) -> rusqlite::Result<Op
                 _ => Phase::Closed,
             },
             code: row.get::<_, Option<i64>>(5)?.map(ErrorCode),
+            started_at: Some(Time::from_millis(row.get(6)?)),
         })
     })
     .optional()

@@ -6,14 +6,17 @@
 //! verb. [`Opened`] recovers what an earlier run left. No SQL and no type of rusqlite leaves this room. May import
 //! `rotation`, `oauth`, `clock`, `id` and `secret`.
 
+mod apps;
 mod conclude;
 mod direct;
+mod ends;
 mod file;
 mod fleet;
 mod import;
 mod journal;
 mod present;
 mod recovery;
+mod resolve;
 mod rows;
 mod schema;
 mod settle;
@@ -28,20 +31,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub use conclude::{AppChange, Attempted, Concluded, Effect};
+pub use apps::{AppChange, AppStanding};
+pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
+pub use ends::OldGrant;
 pub use file::OpenError;
-pub use fleet::Managed;
+pub use fleet::{Due, Managed};
 pub use import::{Import, Imported};
 pub use present::{Claim, Claimed, Journalled};
 pub use recovery::{Opened, Recovered, TakenIn};
-pub use rows::Obtained;
-pub use settle::{Doubt, Settled};
+pub use resolve::{Decision, Resolved};
+pub use settle::{Abandoned, Doubt, Settled};
 pub use slots::SpilledAnswer;
-pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
+pub use view::{AppStatus, Counts, HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
 pub use writer::{Health, StoreError};
 
-use crate::clock::Time;
+use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Premise, Proof, Reminder, Roll, Timing};
 use slots::Slots;
@@ -86,17 +91,52 @@ impl Store {
 
     /// Lets each blocked app try again at once.
     pub async fn allow_trials(&self, now: Time) -> Result<(), StoreError> {
-        self.writer.call(true, move |tx| fleet::allow_trials(tx, now)).await
+        self.writer.call(true, move |tx| apps::allow_trials(tx, None, now)).await
     }
 
-    /// The OAs whose refresh is due, the most urgent first.
-    pub async fn due_refreshes(&self, now: Time, limit: usize) -> Result<Vec<(OaId, AppId)>, StoreError> {
-        self.writer.call(false, move |conn| fleet::due_refreshes(conn, now, limit)).await
+    /// Lets a braked app try again at once, as an operator wants it.
+    pub async fn allow_trial_under_brake(&self, app_id: AppId, now: Time) -> Result<(), StoreError> {
+        self.writer.call(true, move |tx| apps::allow_trial_under_brake(tx, &app_id, now)).await
     }
 
-    /// Is this app blocked?
-    pub async fn is_blocked(&self, app_id: AppId) -> Result<bool, StoreError> {
-        self.writer.call(false, move |conn| fleet::is_blocked(conn, &app_id)).await
+    /// How this app stands.
+    pub async fn app_standing(&self, app_id: AppId) -> Result<AppStanding, StoreError> {
+        self.writer.call(false, move |conn| Ok(apps::load(conn, &app_id)?.standing())).await
+    }
+
+    /// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first.
+    pub async fn due_refreshes(
+        &self,
+        under_way: BTreeMap<OaId, AppId>,
+        free: usize,
+        most: u32,
+        now: Reading,
+    ) -> Result<Vec<Due>, StoreError> {
+        self.writer.call(false, move |conn| fleet::due_refreshes(conn, &under_way, free, most, &now)).await
+    }
+
+    /// An operator wants this OA to be refreshed now. `false`: there is nothing to refresh it with.
+    pub async fn hurry(&self, oa_id: OaId, now: Reading) -> Result<bool, StoreError> {
+        self.writer.call(true, move |tx| fleet::hurry(tx, &oa_id, &now)).await
+    }
+
+    /// The attempt that an operator may decide about.
+    pub async fn undecided(&self, oa_id: OaId) -> Result<Option<AttemptId>, StoreError> {
+        self.writer.call(false, move |conn| resolve::undecided(conn, &oa_id)).await
+    }
+
+    /// Carries an operator's decision about an attempt out.
+    pub async fn resolve(
+        &self,
+        oa_id: OaId,
+        attempt: AttemptId,
+        decision: Decision,
+        timing: Arc<Timing>,
+        now: Reading,
+        roll: Roll,
+    ) -> Result<Resolved, StoreError> {
+        let resolve = move |tx: &_| resolve::resolve(tx, &oa_id, attempt, &decision, &timing, &now, roll);
+        self.writer.call(true, resolve).await
     }
 
     /// The uncertain OAs about which Zalo is to be asked.
@@ -110,24 +150,26 @@ impl Store {
     }
 
     /// Reads the OA again and says what an attempt is to work with.
-    pub async fn claim(&self, oa_id: OaId, now: Time) -> Result<Claimed, StoreError> {
-        self.writer.call(false, move |conn| present::claim(conn, &oa_id, now)).await
+    pub async fn claim(&self, oa_id: OaId, now: Reading) -> Result<Claimed, StoreError> {
+        self.writer.call(false, move |conn| present::claim(conn, &oa_id, &now)).await
     }
 
     /// Calls a person for an OA that [`Claimed::Unproven`] was said of. `false`: it is so no more.
-    pub async fn latch_unproven(&self, oa_id: OaId, now: Time) -> Result<bool, StoreError> {
-        self.writer.call(true, move |tx| present::latch_unproven(tx, &oa_id, now)).await
+    pub async fn latch_unproven(&self, oa_id: OaId, now: Reading) -> Result<bool, StoreError> {
+        self.writer.call(true, move |tx| present::latch_unproven(tx, &oa_id, &now)).await
     }
 
-    /// Nobody waits for this attempt's answer any more. Returns whether it left its OA uncertain.
+    /// Nobody waits for this attempt's answer any more. `None`: it never passed the gate, or has a verdict.
     pub async fn abandon(
         &self,
         attempt: AttemptId,
         timing: Arc<Timing>,
-        now: Time,
-    ) -> Result<bool, StoreError> {
-        let abandon = move |tx: &_| settle::abandon_presenting(tx, Some(attempt), &timing, now);
-        self.writer.call(true, abandon).await.map(|uncertain| !uncertain.is_empty())
+        now: Reading,
+        roll: Roll,
+    ) -> Result<Option<Abandoned>, StoreError> {
+        let abandon =
+            move |tx: &_| settle::abandon_presenting(tx, Some(attempt), &timing, &now, &mut || roll);
+        self.writer.call(true, abandon).await.map(|mut abandoned| abandoned.pop())
     }
 
     /// Journals that the claimed token is about to be presented. Durable when this returns.
@@ -136,9 +178,11 @@ impl Store {
         claim: Claim,
         attempt: AttemptId,
         started_at: Time,
-        now: Time,
+        most: u32,
+        now: Reading,
     ) -> Result<Journalled, StoreError> {
-        self.writer.call(true, move |tx| present::present(tx, &claim, attempt, started_at, now)).await
+        let present = move |tx: &_| present::present(tx, &claim, attempt, started_at, most, &now);
+        self.writer.call(true, present).await
     }
 
     /// Concludes an attempt. May be repeated.
@@ -146,10 +190,10 @@ impl Store {
         &self,
         attempted: Arc<Attempted>,
         timing: Arc<Timing>,
-        now: Time,
+        now: Reading,
         roll: Roll,
     ) -> Result<Concluded, StoreError> {
-        self.writer.call(true, move |tx| conclude::conclude(tx, &attempted, &timing, now, roll)).await
+        self.writer.call(true, move |tx| conclude::conclude(tx, &attempted, &timing, &now, roll)).await
     }
 
     /// What is known about an OA's uncertain attempt.
@@ -163,15 +207,20 @@ impl Store {
         attempt: AttemptId,
         proof: Proof,
         timing: Arc<Timing>,
-        now: Time,
+        now: Reading,
         roll: Roll,
     ) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::prove_unspent(tx, attempt, proof, &timing, now, roll)).await
+        self.writer.call(true, move |tx| settle::prove_unspent(tx, attempt, proof, &timing, &now, roll)).await
     }
 
     /// The uncertain attempt's token is proven spent.
-    pub async fn prove_spent(&self, attempt: AttemptId, now: Time) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::prove_spent(tx, attempt, now)).await
+    pub async fn prove_spent(
+        &self,
+        attempt: AttemptId,
+        timing: Arc<Timing>,
+        now: Reading,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| settle::prove_spent(tx, attempt, &timing, &now)).await
     }
 
     /// Nothing can prove any more what became of the uncertain attempt.
@@ -180,20 +229,20 @@ impl Store {
         attempt: AttemptId,
         present_once: bool,
         timing: Arc<Timing>,
-        now: Time,
+        now: Reading,
         roll: Roll,
     ) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::hold(tx, attempt, present_once, &timing, now, roll)).await
+        self.writer.call(true, move |tx| settle::hold(tx, attempt, present_once, &timing, &now, roll)).await
     }
 
     /// What is known of an app's old tokens, and when it was measured.
     pub async fn premise(&self, app_id: AppId) -> Result<(Premise, Option<Time>), StoreError> {
-        self.writer.call(false, move |conn| settle::premise(conn, &app_id)).await
+        self.writer.call(false, move |conn| apps::premise(conn, &app_id)).await
     }
 
     /// Notes what was measured of an app's old tokens.
     pub async fn record_premise(&self, app_id: AppId, premise: Premise, now: Time) -> Result<(), StoreError> {
-        self.writer.call(true, move |tx| settle::record_premise(tx, &app_id, premise, now)).await
+        self.writer.call(true, move |tx| apps::record_premise(tx, &app_id, premise, now)).await
     }
 
     /// The imports that nobody announced yet. They count as announced from here on.
@@ -205,11 +254,12 @@ impl Store {
     }
 
     /// The OAs whose access token has ended and of whom that was not said yet. It counts as said from here on.
-    pub async fn take_expired(&self, now: Time) -> Result<Vec<(OaId, Time)>, StoreError> {
-        if self.writer.call(false, move |conn| fleet::expired(conn, now)).await?.is_empty() {
+    pub async fn take_expired(&self, now: Reading) -> Result<Vec<(OaId, Time)>, StoreError> {
+        let reading = now.clone();
+        if self.writer.call(false, move |conn| ends::expired(conn, &reading)).await?.is_empty() {
             return Ok(Vec::new());
         }
-        self.writer.call(true, move |tx| fleet::take_expired(tx, now)).await
+        self.writer.call(true, move |tx| ends::take_expired(tx, &now)).await
     }
 
     /// The reminders that are due. They count as said from here on.
@@ -218,7 +268,13 @@ impl Store {
         ladder: Vec<Duration>,
         now: Time,
     ) -> Result<Vec<(OaId, Reminder)>, StoreError> {
-        self.writer.call(true, move |tx| fleet::take_reminders(tx, &ladder, now)).await
+        self.writer.call(true, move |tx| ends::take_reminders(tx, &ladder, now)).await
+    }
+
+    /// The grants of which nobody knows whether renewals move their end, as far as that is due to be said. It counts as
+    /// said from here on.
+    pub async fn take_old_grants(&self, now: Time) -> Result<Vec<OldGrant>, StoreError> {
+        self.writer.call(true, move |tx| ends::take_old_grants(tx, now)).await
     }
 
     /// Deletes one step of old journal rows; returns how many.
@@ -235,10 +291,36 @@ impl Store {
     pub async fn statuses(
         &self,
         managed: BTreeMap<OaId, Managed>,
-        now: Time,
+        now: Reading,
     ) -> Result<Vec<OaStatus>, StoreError> {
         let slots = Arc::clone(&self.slots);
-        self.writer.call(false, move |conn| view::statuses(conn, Some(&slots), &managed, now)).await
+        self.writer.call(false, move |conn| view::statuses(conn, Some(&slots), &managed, &now)).await
+    }
+
+    /// The status of one OA, if the store has it.
+    pub async fn status(
+        &self,
+        oa_id: OaId,
+        managed: Option<Managed>,
+        now: Reading,
+    ) -> Result<Option<OaStatus>, StoreError> {
+        let slots = Arc::clone(&self.slots);
+        let status = move |conn: &_| view::status(conn, Some(&slots), &oa_id, managed.as_ref(), &now);
+        self.writer.call(false, status).await
+    }
+
+    /// How many OAs are in each state.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.writer.call(false, view::counts).await
+    }
+
+    /// Makes room for so many answers, if there is not as much already.
+    ///
+    /// # Errors
+    /// When the disk does not give the room; what was there stays.
+    pub async fn grow_slots(&self, count: usize) -> std::io::Result<()> {
+        let slots = Arc::clone(&self.slots);
+        tokio::task::spawn_blocking(move || slots.grow(count)).await?
     }
 }
 

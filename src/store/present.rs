@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fleet::{self, Admission};
+use super::apps::{self, Admission};
 use super::journal;
 use super::rows::{self, OaRow};
-use crate::clock::Time;
+use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
-use crate::rotation::{Reason, Retrying, Standing};
+use crate::rotation::{Reason, Retrying, Standing, is_due};
 use crate::secret::{Digest, Secret};
 
 /// What one attempt works with: the OA as it stood when it was claimed.
@@ -34,6 +34,8 @@ pub enum Journalled {
     Written,
     /// The OA is no longer as it was claimed, or nothing proves its token unspent: present nothing.
     Stale,
+    /// The window of its app has no room any more: present nothing now.
+    HeldBack,
 }
 
 /// What an attempt finds when it reads its OA again.
@@ -49,7 +51,7 @@ pub enum Claimed {
 }
 
 /// Reads the OA again and says what an attempt is to work with.
-pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Result<Claimed> {
+pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<Claimed> {
     let Some(row) = rows::load(conn, oa_id)? else { return Ok(Claimed::NotNow) };
     let plan = match row.standing {
         Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }) => at,
@@ -57,12 +59,12 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Res
             return Ok(Claimed::NotNow);
         }
     };
-    let OaRow { oa_id, app_id, generation, set, planned_at, .. } = row;
+    let OaRow { oa_id, app_id, generation, set, planned, .. } = row;
     let Some((set, managing_app)) = set.zip(app_id) else { return Ok(Claimed::NotNow) };
-    let may_go = match fleet::admission(conn, &managing_app, now)? {
-        Admission::Open => fleet::is_due(plan, planned_at, now),
-        Admission::Trial => true,
-        Admission::Blocked => false,
+    // Of a blocked app one goes when a trial is due, whatever its own plan.
+    let may_go = match apps::load(conn, &managing_app)? {
+        app if app.refusal.is_some() => app.admission(0, 1, now.time) == Admission::Trial,
+        _ => is_due(plan, planned.as_ref(), now),
     };
     let refresh_token = set.refresh_token.filter(|_| may_go && set.app_id == managing_app);
     let Some(refresh_token) = refresh_token else { return Ok(Claimed::NotNow) };
@@ -85,7 +87,7 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Res
 
 /// Calls a person for an OA whose token was presented before without any proof that it is unspent. A right program
 /// never comes here; a wrong one must not leave the OA waiting in silence.
-pub(super) fn latch_unproven(tx: &Connection, oa_id: &OaId, now: Time) -> rusqlite::Result<bool> {
+pub(super) fn latch_unproven(tx: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<bool> {
     if !matches!(claim(tx, oa_id, now)?, Claimed::Unproven) {
         return Ok(false);
     }
@@ -95,18 +97,23 @@ pub(super) fn latch_unproven(tx: &Connection, oa_id: &OaId, now: Time) -> rusqli
     Ok(true)
 }
 
-/// Writes the attempt's row, if the OA is still as it was claimed and its token was never presented, or is proven
-/// unspent by a proof that nobody used yet. The proof is used up by this.
+/// Writes the attempt's row, if the OA is still as it was claimed, its token was never presented, or is proven unspent by
+/// a proof that nobody used yet, and its app's window has room for one more. The proof is used up by this.
 pub(super) fn present(
     tx: &Connection,
     claim: &Claim,
     attempt: AttemptId,
     started_at: Time,
-    now: Time,
+    most: u32,
+    now: &Reading,
 ) -> rusqlite::Result<Journalled> {
     let Claimed::Due(current) = self::claim(tx, &claim.oa_id, now)? else { return Ok(Journalled::Stale) };
     if current.generation != claim.generation || current.refresh_token != claim.refresh_token {
         return Ok(Journalled::Stale);
+    }
+    let under_way = apps::under_way(tx, &claim.app_id)?;
+    if apps::load(tx, &claim.app_id)?.admission(under_way, most, now.time) == Admission::NONE {
+        return Ok(Journalled::HeldBack);
     }
     let digest = claim.refresh_token.digest();
     if let Some(earlier) = last_presented_by(tx, digest)? {
@@ -128,14 +135,19 @@ pub(super) fn present(
         claim.generation,
         digest.as_bytes(),
         started_at.as_millis(),
-        now.as_millis(),
+        now.time.as_millis(),
     ])?;
     tx.prepare_cached(
         "INSERT INTO refresh_token (digest, oa_id, first_seen_at, presented_by, presented_at) \
          VALUES (?1, ?2, ?4, ?3, ?4) \
          ON CONFLICT (digest) DO UPDATE SET presented_by = ?3, presented_at = ?4",
     )?
-    .execute(params![digest.as_bytes(), claim.oa_id.as_str(), attempt.as_bytes(), now.as_millis()])?;
+    .execute(params![
+        digest.as_bytes(),
+        claim.oa_id.as_str(),
+        attempt.as_bytes(),
+        now.time.as_millis()
+    ])?;
     Ok(Journalled::Written)
 }
 

@@ -18,10 +18,10 @@ use super::Store;
 use super::conclude::{Attempted, Concluded, conclude};
 use super::file::{self, OpenError};
 use super::journal;
-use super::settle;
+use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
-use crate::clock::Time;
+use crate::clock::Reading;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Roll, Timing};
 
@@ -37,8 +37,8 @@ pub struct Opened {
 pub struct Recovered {
     /// Answers that were taken in from slots.
     pub taken_in: Vec<TakenIn>,
-    /// Attempts that left their OA uncertain.
-    pub uncertain: Vec<(OaId, AttemptId)>,
+    /// Attempts whose answer nobody waits for any more.
+    pub abandoned: Vec<Abandoned>,
     /// Answers to attempts that the store has never heard of; they are kept.
     pub orphans: Vec<AttemptId>,
     /// Slots that held nothing readable.
@@ -95,7 +95,7 @@ impl Opened {
         &self,
         slot_count: usize,
         timing: &Timing,
-        now: Time,
+        now: &Reading,
         roll: &mut dyn FnMut() -> Roll,
         recovered: &mut Recovered,
     ) -> Result<(), StoreError> {
@@ -118,8 +118,8 @@ impl Opened {
                 }
             }
         }
-        let uncertain = self.transact(|tx| settle::abandon_presenting(tx, None, timing, now))?;
-        recovered.uncertain.extend(uncertain);
+        let abandoned = self.transact(|tx| settle::abandon_presenting(tx, None, timing, now, roll))?;
+        recovered.abandoned.extend(abandoned);
         self.slots.prepare(slot_count).map_err(unavailable)
     }
 
@@ -156,18 +156,18 @@ impl Opened {
         &self,
         spilled: &SpilledAnswer,
         timing: &Timing,
-        now: Time,
+        now: &Reading,
         roll: Roll,
     ) -> Result<Option<TakenIn>, StoreError> {
         self.transact(|tx| {
             let Some(journalled) = journal::load(tx, spilled.attempt)? else {
-                journal::keep_orphan(tx, spilled.attempt, &spilled.answer.body, now)?;
+                journal::keep_orphan(tx, spilled.attempt, &spilled.answer.body, now.time)?;
                 return Ok(None);
             };
             let attempted = Attempted {
                 attempt: spilled.attempt,
                 claim: None,
-                started_at: now,
+                started_at: now.time,
                 obtained: spilled.obtained.clone(),
                 verdict: spilled.verdict(),
                 status: Some(spilled.answer.status),

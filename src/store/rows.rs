@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use std::time::Duration;
 
-use crate::clock::{Reading, Time, Uptime};
+use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Lifetimes, Reason, Retrying, Standing, Uncertain};
 use crate::secret::{Digest, Secret};
@@ -17,7 +17,7 @@ pub(super) struct OaRow {
     pub(super) generation: u64,
     pub(super) set: Option<StoredSet>,
     pub(super) standing: Standing,
-    pub(super) planned_at: Option<Time>,
+    pub(super) planned: Option<Moment>,
     pub(super) failures: u32,
     pub(super) slow_tries: u32,
     pub(super) last_error: Option<String>,
@@ -25,6 +25,17 @@ pub(super) struct OaRow {
     pub(super) reminded_step: Option<Duration>,
     pub(super) is_expiry_said: bool,
     pub(super) is_import_unsaid: bool,
+    pub(super) grant: Option<Grant>,
+}
+
+/// What a person granted last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grant {
+    pub(super) granted_at: Time,
+    /// When it ends, if renewals do not move its end.
+    pub(super) until: Time,
+    /// That nobody knows whether they do was said.
+    pub(super) is_doubt_said: bool,
 }
 
 /// A token set as the store keeps it.
@@ -33,7 +44,7 @@ pub(super) struct StoredSet {
     pub(super) app_id: AppId,
     pub(super) access_token: Option<Secret>,
     pub(super) refresh_token: Option<Secret>,
-    pub(super) obtained: Obtained,
+    pub(super) obtained: Moment,
     pub(super) access_token_expires_at: Option<Time>,
     pub(super) refresh_token_expires_at: Time,
 }
@@ -52,42 +63,10 @@ impl StoredSet {
     }
 }
 
-/// When a set was obtained: by the wall clock, and where known by the clock that nobody sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Obtained {
-    /// By the wall clock.
-    pub time: Time,
-    /// By the uptime, with the boot that it belongs to.
-    pub uptime: Option<(Uptime, String)>,
-}
-
-impl Obtained {
-    /// Obtained now, as both clocks have it.
-    pub fn at(reading: &Reading) -> Obtained {
-        Obtained { time: reading.time, uptime: Some((reading.uptime, reading.boot.to_string())) }
-    }
-
-    /// Do both clocks agree, within a minute, about how long ago that was? After a reboot, and where only the
-    /// wall clock was read, there is no second witness, and nothing speaks against the first.
-    pub fn agrees_with(&self, now: &Reading) -> bool {
-        const TOLERANCE: u64 = 60_000;
-        let Some((uptime, boot)) = &self.uptime else { return now.time >= self.time };
-        if now.time < self.time {
-            return false;
-        }
-        if **boot != *now.boot {
-            return true;
-        }
-        let by_wall = now.time.as_millis().saturating_sub(self.time.as_millis());
-        let by_uptime = i64::try_from(now.uptime.since(*uptime).as_millis()).unwrap_or(i64::MAX);
-        by_wall.abs_diff(by_uptime) <= TOLERANCE
-    }
-}
-
 const COLUMNS: &str = "oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, obtained_at, \
      obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, reason, \
      next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, expiry_said, \
-     import_unsaid, (SELECT attempt_id FROM attempt \
+     import_unsaid, planned_uptime, planned_boot, granted_at, granted_until, grant_doubt_said, (SELECT attempt_id FROM attempt \
      WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed' AND phase = 'uncertain')";
 
 pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<OaRow>> {
@@ -105,18 +84,24 @@ pub(super) fn load_all(conn: &Connection) -> rusqlite::Result<Vec<OaRow>> {
 fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {
     let text = |index| row.get::<_, Option<String>>(index);
     let time = |index| row.get::<_, Option<i64>>(index).map(|millis| millis.map(Time::from_millis));
+    let uptime = |index| {
+        row.get::<_, Option<u64>>(index)
+            .map(|millis| millis.map(|millis| Uptime(Duration::from_millis(millis))))
+    };
+    let grant = match (time(25)?, time(26)?) {
+        (Some(granted_at), Some(until)) => Some(Grant { granted_at, until, is_doubt_said: row.get(27)? }),
+        _ => None,
+    };
+    let planned_uptime = uptime(23)?.zip(text(24)?);
     let set = match (text(4)?, time(7)?, time(11)?) {
-        (Some(app_id), Some(obtained_at), Some(refresh_token_expires_at)) => {
-            let uptime = row.get::<_, Option<u64>>(8)?.map(|millis| Uptime(Duration::from_millis(millis)));
-            Some(StoredSet {
-                app_id: AppId::from(app_id),
-                access_token: text(5)?.map(Secret::new),
-                refresh_token: text(6)?.map(Secret::new),
-                obtained: Obtained { time: obtained_at, uptime: uptime.zip(text(9)?) },
-                access_token_expires_at: time(10)?,
-                refresh_token_expires_at,
-            })
-        }
+        (Some(app_id), Some(obtained_at), Some(refresh_token_expires_at)) => Some(StoredSet {
+            app_id: AppId::from(app_id),
+            access_token: text(5)?.map(Secret::new),
+            refresh_token: text(6)?.map(Secret::new),
+            obtained: Moment { time: obtained_at, uptime: uptime(8)?.zip(text(9)?) },
+            access_token_expires_at: time(10)?,
+            refresh_token_expires_at,
+        }),
         _ => None,
     };
     Ok(OaRow {
@@ -126,7 +111,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {
         generation: row.get(3)?,
         set,
         standing: read_standing(row)?,
-        planned_at: time(15)?,
+        planned: time(15)?.map(|time| Moment { time, uptime: planned_uptime }),
         failures: row.get(16)?,
         slow_tries: row.get(17)?,
         last_error: text(18)?,
@@ -134,6 +119,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {
         reminded_step: row.get::<_, Option<u64>>(20)?.map(Duration::from_secs),
         is_expiry_said: row.get(21)?,
         is_import_unsaid: row.get(22)?,
+        grant,
     })
 }
 
@@ -141,7 +127,7 @@ fn read_standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     let state: String = row.get(12)?;
     let reason = row.get::<_, Option<String>>(13)?.as_deref().and_then(Reason::parse);
     let next = row.get::<_, Option<i64>>(14)?.map(Time::from_millis);
-    let open = row.get::<_, Option<[u8; 16]>>(23)?.map(AttemptId::from_bytes);
+    let open = row.get::<_, Option<[u8; 16]>>(28)?.map(AttemptId::from_bytes);
     let standing = match (state.as_str(), next, reason, open) {
         ("awaiting_grant", _, _, _) => Standing::AwaitingGrant,
         ("scheduled", Some(refresh_at), _, _) => Standing::Scheduled { refresh_at },
@@ -163,7 +149,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         generation,
         set,
         standing,
-        planned_at,
+        planned,
         failures,
         slow_tries,
         last_error,
@@ -171,19 +157,27 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         reminded_step,
         is_expiry_said,
         is_import_unsaid,
+        grant,
     } = row;
     let set = set.as_ref();
     let uptime = set.and_then(|set| set.obtained.uptime.as_ref());
     let (state, reason, next_action_at) = standing_columns(standing);
+    let planned_uptime = planned.as_ref().and_then(|planned| planned.uptime.as_ref());
+    let next_action_uptime = next_action_at
+        .zip(planned.as_ref())
+        .zip(planned_uptime)
+        .map(|((next, planned), (uptime, _))| millis(uptime.plus(next.since(planned.time)).0));
     conn.prepare_cached(
         "INSERT OR REPLACE INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
          refresh_token_digest, obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, \
          refresh_token_expires_at, state, \
          reason, next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, \
-         expiry_said, import_unsaid) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, :access_token, \
+         expiry_said, import_unsaid, planned_uptime, planned_boot, next_action_uptime, granted_at, granted_until, \
+         grant_doubt_said) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, :access_token, \
          :refresh_token, :refresh_token_digest, :obtained_at, :obtained_uptime, :obtained_boot, :access_token_expires_at, \
          :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, :slow_tries, \
-         :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid)",
+         :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid, :planned_uptime, :planned_boot, \
+         :next_action_uptime, :granted_at, :granted_until, :grant_doubt_said)",
     )?
     .execute(named_params! {
         ":oa_id": oa_id.as_str(),
@@ -202,7 +196,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         ":state": state,
         ":reason": reason.map(|reason| reason.to_string()),
         ":next_action_at": next_action_at.map(Time::as_millis),
-        ":planned_at": planned_at.map(Time::as_millis),
+        ":planned_at": planned.as_ref().map(|planned| planned.time.as_millis()),
         ":failures": failures,
         ":slow_tries": slow_tries,
         ":last_error": last_error,
@@ -210,6 +204,12 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         ":reminded_step": reminded_step.map(|step| step.as_secs()),
         ":expiry_said": is_expiry_said,
         ":import_unsaid": is_import_unsaid,
+        ":planned_uptime": planned_uptime.map(|(uptime, _)| millis(uptime.0)),
+        ":planned_boot": planned_uptime.map(|(_, boot)| boot.as_str()),
+        ":next_action_uptime": next_action_uptime,
+        ":granted_at": grant.map(|grant| grant.granted_at.as_millis()),
+        ":granted_until": grant.map(|grant| grant.until.as_millis()),
+        ":grant_doubt_said": grant.is_some_and(|grant| grant.is_doubt_said),
     })?;
     Ok(())
 }
@@ -241,7 +241,7 @@ impl OaRow {
             generation: 0,
             set: None,
             standing: Standing::AwaitingGrant,
-            planned_at: None,
+            planned: None,
             failures: 0,
             slow_tries: 0,
             last_error: None,
@@ -249,13 +249,14 @@ impl OaRow {
             reminded_step: None,
             is_expiry_said: false,
             is_import_unsaid: false,
+            grant: None,
         }
     }
 
     /// Sets how the OA stands and notes when that was decided.
-    pub(super) fn stand(&mut self, standing: Standing, now: Time) {
+    pub(super) fn stand(&mut self, standing: Standing, now: &Reading) {
         self.standing = standing;
-        self.planned_at = Some(now);
+        self.planned = Some(Moment::at(now));
     }
 
     /// Makes `set` the current one and forgets what was said and counted about the one before.
@@ -267,28 +268,5 @@ impl OaRow {
         self.last_error = None;
         self.reminded_step = None;
         self.is_expiry_said = false;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_counts_only_where_both_clocks_tell_the_same_time() {
-        let boot: std::sync::Arc<str> = "b".into();
-        let reading = |time, uptime| Reading {
-            time: Time::from_millis(time),
-            uptime: Uptime(Duration::from_millis(uptime)),
-            boot: boot.clone(),
-        };
-        let obtained = Obtained::at(&reading(1_000_000, 1_000));
-        assert!(obtained.agrees_with(&reading(4_600_000, 3_601_000)));
-        assert!(!obtained.agrees_with(&reading(4_600_000, 1_000)), "the wall clock was set forward");
-        assert!(!obtained.agrees_with(&reading(0, 3_601_000)), "the wall clock was set back");
-        let after_reboot = Reading { boot: "c".into(), ..reading(4_600_000, 5) };
-        assert!(obtained.agrees_with(&after_reboot));
-        let before = Reading { boot: "c".into(), ..reading(0, 5) };
-        assert!(!obtained.agrees_with(&before), "nothing is obtained in the future");
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 /// Marks the file as ours: "ZTkd".
 pub(super) const APPLICATION_ID: i32 = 0x5A54_6B64;
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The version that this program reads and writes.
 pub(super) fn newest_version() -> usize {

@@ -1,13 +1,14 @@
 //! Settling an uncertain attempt: each verb names the attempt it is about and changes nothing if that attempt is
 //! no longer open.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
+use super::apps::{self, AppChange, Heard};
 use super::journal::{self, AttemptRow, Outcome, Phase};
-use super::rows::{self, OaRow, Obtained};
-use crate::clock::Time;
+use super::rows::{self, OaRow};
+use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
-use crate::rotation::{self, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain};
+use crate::rotation::{self, AppNews, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain};
 use crate::secret::Secret;
 
 /// What is known when Zalo is to be asked about an uncertain attempt.
@@ -24,7 +25,7 @@ pub struct Doubt {
     /// When that token ends.
     pub access_token_expires_at: Option<Time>,
     /// When its set was obtained.
-    pub obtained: Obtained,
+    pub obtained: Moment,
     /// What is known of this app's old tokens.
     pub premise: Premise,
     /// Acceptance was believed in this generation already, so that believing it again could be a second mistake
@@ -64,7 +65,7 @@ pub(super) fn doubt(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<
     Ok(Some(Doubt {
         attempt: *attempt,
         was_believed_before: believed,
-        premise: premise(conn, &journalled.app_id)?.0,
+        premise: apps::premise(conn, &journalled.app_id)?.0,
         oa_id: oa_id.clone(),
         app_id: journalled.app_id,
         access_token: set.access_token,
@@ -79,17 +80,20 @@ pub(super) fn prove_unspent(
     attempt: AttemptId,
     proof: Proof,
     timing: &Timing,
-    now: Time,
+    now: &Reading,
     roll: Roll,
 ) -> rusqlite::Result<Settled> {
     let Some((journalled, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
     let outcome =
         Outcome { class: "unspent", detail: "the refresh token is proven unspent", ..Outcome::default() };
-    journal::note(tx, attempt, Phase::Closed, &outcome, now)?;
-    journal::prove(tx, attempt, proof, now)?;
+    journal::note(tx, attempt, Phase::Closed, &outcome, now.time)?;
+    journal::prove(tx, attempt, proof, now.time)?;
+    if proof == Proof::OldTokenAccepted {
+        apps::learn(tx, &journalled.app_id, false, timing, now.time)?;
+    }
     row.slow_tries = if journalled.code.is_some() { row.slow_tries + 1 } else { 0 };
     let failures = row.failures.saturating_sub(1);
-    let standing = rotation::after_proof(journalled.code, row.slow_tries, failures, timing, now, roll);
+    let standing = rotation::after_proof(journalled.code, row.slow_tries, failures, timing, now.time, roll);
     let settled = match &standing {
         Standing::ReauthorizationRequired(reason) => Settled::Reauthorize { reason: *reason },
         Standing::Retrying(Retrying { retry_at }) => Settled::Retry { retry_at: *retry_at },
@@ -102,23 +106,30 @@ pub(super) fn prove_unspent(
 }
 
 /// Proven spent: its answer is lost.
-pub(super) fn prove_spent(tx: &Connection, attempt: AttemptId, now: Time) -> rusqlite::Result<Settled> {
-    let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
+pub(super) fn prove_spent(
+    tx: &Connection,
+    attempt: AttemptId,
+    timing: &Timing,
+    now: &Reading,
+) -> rusqlite::Result<Settled> {
+    let Some((journalled, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
     let detail = "the refresh token was spent, and the answer is lost";
     journal::note(
         tx,
         attempt,
         Phase::Closed,
         &Outcome { class: "spent", detail, ..Outcome::default() },
-        now,
+        now.time,
     )?;
     row.last_error = Some(detail.to_owned());
     // Zalo refused it: it is kept, and no longer called valid.
     if let Some(set) = &mut row.set {
-        set.access_token_expires_at = set.access_token_expires_at.map(|end| end.min(now));
+        set.access_token_expires_at = set.access_token_expires_at.map(|end| end.min(now.time));
     }
     row.stand(rotation::give_up(), now);
     rows::save(tx, &row)?;
+    // After this OA stands as it does: it is no longer the one that is nearest to its end.
+    apps::learn(tx, &journalled.app_id, true, timing, now.time)?;
     Ok(Settled::Reauthorize { reason: Reason::ResponseLost })
 }
 
@@ -129,7 +140,7 @@ pub(super) fn hold(
     attempt: AttemptId,
     present_once: bool,
     timing: &Timing,
-    now: Time,
+    now: &Reading,
     roll: Roll,
 ) -> rusqlite::Result<Settled> {
     let Some((_, mut row)) = open(tx, attempt)? else { return Ok(Settled::Gone) };
@@ -143,14 +154,31 @@ pub(super) fn hold(
     Ok(Settled::Held)
 }
 
+/// An attempt whose answer nobody waits for any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    /// Whose it is.
+    pub oa_id: OaId,
+    /// The app whose endpoint was asked.
+    pub app_id: AppId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its OA is uncertain now; else a person had imported another set meanwhile.
+    pub is_uncertain: bool,
+    /// What became of the app.
+    pub app: AppChange,
+}
+
 /// Every attempt that is open and presented, or only this one: nobody is waiting for its answer any more. Those of an OA
-/// whose set was replaced meanwhile are closed; the others leave their OA uncertain.
+/// whose set was replaced meanwhile are closed; the others leave their OA uncertain. To their app all of them are
+/// outcomes that nobody knows.
 pub(super) fn abandon_presenting(
     tx: &Connection,
     only: Option<AttemptId>,
     timing: &Timing,
-    now: Time,
-) -> rusqlite::Result<Vec<(OaId, AttemptId)>> {
+    now: &Reading,
+    roll: &mut dyn FnMut() -> Roll,
+) -> rusqlite::Result<Vec<Abandoned>> {
     let open: Vec<[u8; 16]> = tx
         .prepare_cached(
             "SELECT attempt_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting' \
@@ -158,26 +186,39 @@ pub(super) fn abandon_presenting(
         )?
         .query_map([only.as_ref().map(AttemptId::as_bytes)], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    let mut uncertain = Vec::new();
+    let mut abandoned = Vec::new();
     for attempt in open.into_iter().map(AttemptId::from_bytes) {
         let Some(journalled) = journal::load(tx, attempt)? else { continue };
+        let probe_at = now.time.plus(timing.settle);
+        let heard = Heard {
+            app_id: &journalled.app_id,
+            news: AppNews::Lost,
+            began_at: journalled.started_at.unwrap_or(now.time),
+            next_at: Some(probe_at),
+        };
+        let app = apps::hear(tx, &heard, timing, now.time, roll())?;
+        let oa_id = journalled.oa_id.clone();
+        let mut note = |is_uncertain| {
+            let app_id = journalled.app_id.clone();
+            abandoned.push(Abandoned { oa_id: oa_id.clone(), app_id, attempt, is_uncertain, app });
+        };
         let row = rows::load(tx, &journalled.oa_id)?;
         let Some(mut row) = row.filter(|row| row.generation == journalled.generation) else {
             let outcome = Outcome { class: "superseded", ..Outcome::default() };
-            journal::note(tx, attempt, Phase::Closed, &outcome, now)?;
+            journal::note(tx, attempt, Phase::Closed, &outcome, now.time)?;
+            note(false);
             continue;
         };
         let detail = "the program ended before an answer came";
         let outcome = Outcome { class: "unknown", detail, ..Outcome::default() };
-        journal::note(tx, attempt, Phase::Uncertain, &outcome, now)?;
+        journal::note(tx, attempt, Phase::Uncertain, &outcome, now.time)?;
         row.failures = row.failures.saturating_add(1);
         row.last_error = Some(detail.to_owned());
-        let probe_at = Some(now.plus(timing.settle));
-        row.stand(Standing::Uncertain(Uncertain { attempt, probe_at }), now);
+        row.stand(Standing::Uncertain(Uncertain { attempt, probe_at: Some(probe_at) }), now);
         rows::save(tx, &row)?;
-        uncertain.push((row.oa_id, attempt));
+        note(true);
     }
-    Ok(uncertain)
+    Ok(abandoned)
 }
 
 /// The open, uncertain attempt with the row of its OA.
@@ -187,40 +228,4 @@ fn open(tx: &Connection, attempt: AttemptId) -> rusqlite::Result<Option<(Attempt
     };
     let row = rows::load(tx, &journalled.oa_id)?;
     Ok(row.map(|row| (journalled, row)))
-}
-
-/// What is known of an app's old tokens, and when it was measured.
-pub(super) fn premise(conn: &Connection, app_id: &AppId) -> rusqlite::Result<(Premise, Option<Time>)> {
-    let found = conn
-        .prepare_cached("SELECT premise, premise_measured_at FROM app WHERE app_id = ?1")?
-        .query_row([app_id.as_str()], |row| {
-            let premise = match row.get::<_, String>(0)?.as_str() {
-                "dies" => Premise::OldTokenDies,
-                "outlives" => Premise::OldTokenOutlives,
-                _ => Premise::Unmeasured,
-            };
-            Ok((premise, row.get::<_, Option<i64>>(1)?.map(Time::from_millis)))
-        })
-        .optional()?;
-    Ok(found.unwrap_or_default())
-}
-
-/// Notes what was measured.
-pub(super) fn record_premise(
-    tx: &Connection,
-    app_id: &AppId,
-    premise: Premise,
-    now: Time,
-) -> rusqlite::Result<()> {
-    let word = match premise {
-        Premise::Unmeasured => "unmeasured",
-        Premise::OldTokenDies => "dies",
-        Premise::OldTokenOutlives => "outlives",
-    };
-    tx.execute(
-        "INSERT INTO app (app_id, premise, premise_measured_at) VALUES (?1, ?2, ?3) ON CONFLICT (app_id) \
-         DO UPDATE SET premise = excluded.premise, premise_measured_at = excluded.premise_measured_at",
-        params![app_id.as_str(), word, now.as_millis()],
-    )?;
-    Ok(())
 }

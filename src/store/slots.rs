@@ -20,8 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::rows::Obtained;
-use crate::clock::{Time, Uptime};
+use crate::clock::{Moment, Time, Uptime};
 use crate::id::AttemptId;
 use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
 
@@ -37,7 +36,7 @@ pub struct SpilledAnswer {
     /// Whose answer it is.
     pub attempt: AttemptId,
     /// When a set that it brings counts as obtained.
-    pub obtained: Obtained,
+    pub obtained: Moment,
     /// The answer.
     pub answer: AnswerBytes,
 }
@@ -89,6 +88,24 @@ impl Slots {
         self.file.set_len((count * SLOT_SIZE) as u64)?;
         self.file.sync_all()?;
         *lock(&self.free) = (0..count).rev().collect();
+        Ok(())
+    }
+
+    /// Adds empty slots, written in full and synced, until there are `count`.
+    pub(super) fn grow(&self, count: usize) -> io::Result<()> {
+        let before = self.count()?;
+        let empty = vec![0; SLOT_SIZE];
+        for index in before..count {
+            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
+        }
+        if before < count {
+            self.file.sync_all().inspect_err(|_| {
+                if let Err(error) = self.file.set_len((before * SLOT_SIZE) as u64) {
+                    tracing::debug!(%error, "slots that were not synced cannot be taken back");
+                }
+            })?;
+            lock(&self.free).extend((before..count).rev());
+        }
         Ok(())
     }
 
@@ -211,7 +228,7 @@ fn decode_record(rest: &[u8]) -> Option<SpilledAnswer> {
     let retry_after = Some(u64::from_le_bytes(*retry_after)).filter(|seconds| *seconds != u64::MAX);
     Some(SpilledAnswer {
         attempt: AttemptId::from_bytes(*attempt),
-        obtained: Obtained {
+        obtained: Moment {
             time: Time::from_millis(i64::from_le_bytes(*obtained_at)),
             uptime: uptime.map(|millis| (Uptime(Duration::from_millis(millis)), boot)),
         },
@@ -236,7 +253,7 @@ mod tests {
     fn spilled(body: Vec<u8>) -> SpilledAnswer {
         SpilledAnswer {
             attempt: AttemptId::random(),
-            obtained: Obtained {
+            obtained: Moment {
                 time: Time::from_millis(1_800_000_000_123),
                 uptime: Some((Uptime(Duration::from_millis(77)), "0a9c4ffe-boot".to_owned())),
             },

@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fleet::{self, Managed};
+use super::apps::{self, AppStanding};
+use super::fleet::Managed;
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
-use crate::clock::Time;
+use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::GrantedTokens;
 use crate::rotation::{Reason, Retrying, Standing, Uncertain, Verdict};
@@ -36,6 +37,18 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of the contract.
+    pub const ALL: [State; 8] = [
+        State::AwaitingGrant,
+        State::Scheduled,
+        State::Retrying,
+        State::Presenting,
+        State::Uncertain,
+        State::ReauthorizationRequired,
+        State::Blocked,
+        State::Unmanaged,
+    ];
+
     /// The stable word.
     pub fn word(self) -> &'static str {
         match self {
@@ -80,6 +93,8 @@ pub struct OaStatus {
     pub consecutive_failures: u32,
     /// What went wrong last; never a secret.
     pub last_error: Option<String>,
+    /// When a person last granted consent.
+    pub granted_at: Option<Time>,
 }
 
 /// An access token that can be used now.
@@ -162,35 +177,48 @@ pub(super) fn statuses(
     conn: &Connection,
     slots: Option<&Slots>,
     managed: &BTreeMap<OaId, Managed>,
-    now: Time,
+    now: &Reading,
 ) -> rusqlite::Result<Vec<OaStatus>> {
     let presenting = presenting(conn)?;
-    let mut blocked = BTreeMap::new();
+    let held: BTreeMap<AppId, AppStanding> =
+        apps::held(conn)?.into_iter().map(|app| (app.app_id.clone(), app.standing())).collect();
     let mut rows: BTreeMap<OaId, OaRow> =
         rows::load_all(conn)?.into_iter().map(|row| (row.oa_id.clone(), row)).collect();
     for oa_id in managed.keys() {
         rows.entry(oa_id.clone()).or_insert_with(|| OaRow::new(oa_id.clone()));
     }
     let mut statuses = Vec::with_capacity(rows.len());
-    for (oa_id, mut row) in rows {
-        row.app_id = managed.get(&oa_id).map(|managed| managed.app_id.clone());
-        row.name = managed.get(&oa_id).map_or(row.name, |managed| managed.name.clone());
-        let is_blocked = match &row.app_id {
-            None => false,
-            Some(app_id) => match blocked.get(app_id) {
-                Some(known) => *known,
-                None => {
-                    let is_blocked = fleet::is_blocked(conn, app_id)?;
-                    blocked.insert(app_id.clone(), is_blocked);
-                    is_blocked
-                }
-            },
-        };
+    for (oa_id, row) in rows {
+        let row = as_managed(row, managed.get(&oa_id));
+        let app =
+            row.app_id.as_ref().and_then(|app_id| held.get(app_id)).copied().unwrap_or(AppStanding::Open);
         let is_presenting = presenting.contains(&oa_id);
         let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
-        statuses.push(status_of(row, in_slot, is_presenting, is_blocked, now));
+        statuses.push(status_of(row, in_slot, is_presenting, app, now));
     }
     Ok(statuses)
+}
+
+/// The row as this config has it.
+fn as_managed(row: OaRow, managed: Option<&Managed>) -> OaRow {
+    let name = managed.map_or(row.name.clone(), |managed| managed.name.clone());
+    OaRow { app_id: managed.map(|managed| managed.app_id.clone()), name, ..row }
+}
+
+/// The status of one OA, if the store has it.
+pub(super) fn status(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    oa_id: &OaId,
+    managed: Option<&Managed>,
+    now: &Reading,
+) -> rusqlite::Result<Option<OaStatus>> {
+    let Some(row) = rows::load(conn, oa_id)?.map(|row| as_managed(row, managed)) else { return Ok(None) };
+    let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
+    let app = app.map_or(AppStanding::Open, |app| app.standing());
+    let is_presenting = presenting(conn)?.contains(oa_id);
+    let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
+    Ok(Some(status_of(row, in_slot, is_presenting, app, now)))
 }
 
 fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
@@ -203,10 +231,10 @@ fn status_of(
     row: OaRow,
     in_slot: Option<StoredSet>,
     is_presenting: bool,
-    is_blocked: bool,
-    now: Time,
+    app: AppStanding,
+    now: &Reading,
 ) -> OaStatus {
-    let (state, reason) = seen_state(&row, is_presenting, is_blocked);
+    let (state, reason) = seen_state(&row, is_presenting, app, now.time);
     let next_refresh_at = match (&row.standing, state) {
         (_, State::AwaitingGrant | State::Unmanaged | State::Blocked) => None,
         (Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }), _) => {
@@ -215,10 +243,15 @@ fn status_of(
         (Standing::Uncertain(Uncertain { probe_at, .. }), _) => *probe_at,
         (Standing::AwaitingGrant | Standing::ReauthorizationRequired(_), _) => None,
     };
+    let next_refresh_at = match (app, reason) {
+        (AppStanding::Braked { trial_at, .. }, Some(Reason::AppBraked)) => {
+            next_refresh_at.max(Some(trial_at))
+        }
+        _ => next_refresh_at,
+    };
     let generation = row.generation + u64::from(in_slot.is_some());
     let set_app = row.set.as_ref().map(|set| set.app_id.clone());
     let set = in_slot.or(row.set);
-    let access_token_expires_at = set.as_ref().and_then(|set| set.access_token_expires_at);
     OaStatus {
         oa_id: row.oa_id,
         app_id: row.app_id.or(set_app),
@@ -226,17 +259,26 @@ fn status_of(
         state,
         reason: reason.map(|reason| reason.to_string()),
         generation,
-        access_token_expires_at,
+        access_token_expires_at: set.as_ref().and_then(|set| set.access_token_expires_at),
         refresh_token_expires_at: set.as_ref().map(|set| set.refresh_token_expires_at),
         next_refresh_at,
         last_refresh_at: row.last_refresh_at,
-        access_token_valid: access_token_expires_at.is_some_and(|end| end > now),
+        access_token_valid: set.as_ref().and_then(|set| valid_until(set, now)).is_some(),
         consecutive_failures: row.failures,
         last_error: row.last_error,
+        granted_at: row.grant.map(|grant| grant.granted_at),
     }
 }
 
-fn seen_state(row: &OaRow, is_presenting: bool, is_blocked: bool) -> (State, Option<Reason>) {
+/// When the set's access token ends, if it can be used now: as the wall clock has it, unless the clock that nobody sets
+/// speaks against it.
+fn valid_until(set: &StoredSet, now: &Reading) -> Option<Time> {
+    let end = set.access_token_expires_at.filter(|end| *end > now.time)?;
+    let life = end.since(set.obtained.time);
+    set.obtained.uptime_since(now).is_none_or(|elapsed| elapsed < life).then_some(end)
+}
+
+fn seen_state(row: &OaRow, is_presenting: bool, app: AppStanding, now: Time) -> (State, Option<Reason>) {
     let Some(app_id) = &row.app_id else { return (State::Unmanaged, None) };
     if is_presenting {
         return (State::Presenting, None);
@@ -246,16 +288,21 @@ fn seen_state(row: &OaRow, is_presenting: bool, is_blocked: bool) -> (State, Opt
     }
     match &row.standing {
         Standing::AwaitingGrant => (State::AwaitingGrant, None),
-        Standing::Scheduled { .. } | Standing::Retrying(_) if is_blocked => {
+        Standing::Scheduled { .. } | Standing::Retrying(_) if matches!(app, AppStanding::Blocked { .. }) => {
             (State::Blocked, Some(Reason::AppRefused))
         }
-        Standing::Scheduled { .. } => (State::Scheduled, None),
-        Standing::Retrying(_) => (State::Retrying, None),
+        Standing::Scheduled { refresh_at } => (State::Scheduled, held_back(app, *refresh_at, now)),
+        Standing::Retrying(Retrying { retry_at }) => (State::Retrying, held_back(app, *retry_at, now)),
         Standing::Uncertain(Uncertain { probe_at, .. }) => {
             (State::Uncertain, probe_at.is_none().then_some(Reason::Unprovable))
         }
         Standing::ReauthorizationRequired(reason) => (State::ReauthorizationRequired, Some(*reason)),
     }
+}
+
+/// It is due, and waits because its app is braked.
+fn held_back(app: AppStanding, at: Time, now: Time) -> Option<Reason> {
+    (at <= now && matches!(app, AppStanding::Braked { .. })).then_some(Reason::AppBraked)
 }
 
 /// The OA's access token, if it can be used now: in every state.
@@ -264,7 +311,7 @@ pub(super) fn token(
     slots: Option<&Slots>,
     managed: &BTreeMap<OaId, Managed>,
     oa_id: &OaId,
-    now: Time,
+    now: &Reading,
 ) -> rusqlite::Result<TokenAnswer> {
     let Some(mut row) = rows::load(conn, oa_id)? else {
         let is_known = managed.contains_key(oa_id);
@@ -279,15 +326,16 @@ pub(super) fn token(
     let generation = row.generation + u64::from(in_slot.is_some());
     let set = in_slot.as_ref().or(row.set.as_ref());
     let valid = set.and_then(|set| {
-        let expires_at = set.access_token_expires_at.filter(|end| *end > now)?;
+        let expires_at = valid_until(set, now)?;
         Some(ValidToken { access_token: set.access_token.clone()?, expires_at, generation })
     });
     Ok(match valid {
         Some(valid) => TokenAnswer::Valid(valid),
         None => {
-            let is_blocked = row.app_id.as_ref().map(|app_id| fleet::is_blocked(conn, app_id)).transpose()?;
+            let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
+            let app = app.map_or(AppStanding::Open, |app| app.standing());
             let is_presenting = presenting(conn)?.contains(oa_id);
-            TokenAnswer::NoneValid(seen_state(&row, is_presenting, is_blocked.unwrap_or(false)).0)
+            TokenAnswer::NoneValid(seen_state(&row, is_presenting, app, now.time).0)
         }
     })
 }
@@ -317,4 +365,69 @@ pub(super) fn history(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Vec<H
         })
     })?
     .collect()
+}
+
+/// An app that is held back, as the outside sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AppStatus {
+    /// The app.
+    pub app_id: AppId,
+    /// `braked` or `blocked`.
+    pub state: &'static str,
+    /// Since when.
+    pub since: Time,
+    /// When one of its OAs may try.
+    pub trial_at: Time,
+}
+
+/// The apps that are held back, by id.
+pub(super) fn held_apps(conn: &Connection) -> rusqlite::Result<Vec<AppStatus>> {
+    let held = apps::held(conn)?.into_iter().filter_map(|app| {
+        let (state, since, trial_at) = match app.standing() {
+            AppStanding::Open => return None,
+            AppStanding::Braked { since, trial_at } => ("braked", since, trial_at),
+            AppStanding::Blocked { since, trial_at } => ("blocked", since, trial_at),
+        };
+        Some(AppStatus { app_id: app.app_id, state, since, trial_at })
+    });
+    Ok(held.collect())
+}
+
+/// How many OAs are in each state, and when the next of them is refreshed or asked about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By state; one that no OA is in is not there.
+    pub by_state: BTreeMap<State, u64>,
+    /// When something happens next.
+    pub next_refresh_at: Option<Time>,
+}
+
+impl Counts {
+    /// How many are in this state.
+    pub fn of(&self, state: State) -> u64 {
+        self.by_state.get(&state).copied().unwrap_or(0)
+    }
+}
+
+/// Counts the OAs as [`statuses`] would show them, without looking at each.
+pub(super) fn counts(conn: &Connection) -> rusqlite::Result<Counts> {
+    let mut counts = Counts::default();
+    let mut statement = conn.prepare_cached(
+        "SELECT CASE WHEN app_id IS NULL THEN 'unmanaged' \
+         WHEN oa_id IN (SELECT oa_id FROM attempt WHERE phase = 'presenting') THEN 'presenting' \
+         WHEN set_app_id <> app_id THEN 'awaiting_grant' \
+         WHEN state IN ('scheduled', 'retrying') AND app_id IN (SELECT app_id FROM app WHERE refused_since IS NOT NULL) \
+         THEN 'blocked' ELSE state END AS seen, count(*), min(next_action_at) FROM oa GROUP BY seen",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let word: String = row.get(0)?;
+        let Some(state) = State::ALL.into_iter().find(|state| state.word() == word) else { continue };
+        counts.by_state.insert(state, row.get(1)?);
+        let next = row.get::<_, Option<i64>>(2)?.map(Time::from_millis);
+        if !matches!(state, State::AwaitingGrant | State::Unmanaged | State::Blocked) {
+            counts.next_refresh_at = counts.next_refresh_at.into_iter().chain(next).min();
+        }
+    }
+    Ok(counts)
 }

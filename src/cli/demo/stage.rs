@@ -115,16 +115,16 @@ impl Stage {
     /// How the OAs stand, as `status` would tell it.
     pub(super) fn statuses(&self) -> Result<Vec<OaStatus>, Failure> {
         let store = Direct::open_to_read(&self.config.store_path)?;
-        Ok(store.statuses(&keeper::managed(&self.config), SystemClock::new().now())?)
+        Ok(store.statuses(&keeper::managed(&self.config), &SystemClock::new().read())?)
     }
 
     /// Whether `token` would print an access token that the simulator accepts.
     pub(super) fn has_good_token(&self, shop: &Shop) -> Result<bool, Failure> {
         let oa_id = OaId::from(shop.oa_id);
-        let now = SystemClock::new().now();
+        let now = SystemClock::new().read();
         let store = Direct::open_to_read(&self.config.store_path)?;
         let answer: Result<TokenAnswer, StoreError> =
-            store.token(&keeper::managed(&self.config), &oa_id, now);
+            store.token(&keeper::managed(&self.config), &oa_id, &now);
         match answer? {
             TokenAnswer::Valid(valid) => {
                 Ok(self.simulator.is_valid_access_token(valid.access_token.expose()))

@@ -1,5 +1,10 @@
 //! Tests of the verbs, over a database in memory: the rules that hold even if the daemon is wrong.
 
+mod brake;
+mod clocks;
+mod grants;
+mod resolve;
+
 use rusqlite::Connection;
 use std::time::Duration;
 
@@ -7,11 +12,10 @@ use super::conclude::{Attempted, Concluded, Effect, conclude};
 use super::fleet::{self, Managed};
 use super::import::{Import, Imported, import};
 use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
-use super::rows::Obtained;
 use super::settle::{self, Settled};
 use super::view::{self, State, TokenAnswer};
-use super::{AppChange, journal, schema};
-use crate::clock::Time;
+use super::{AppChange, apps, ends, journal, resolve as decisions, rows, schema};
+use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::{ErrorCode, GrantedTokens};
 use crate::rotation::{Proof, Reason, Roll, Timing, Verdict};
@@ -36,6 +40,16 @@ fn tokens(n: u32) -> GrantedTokens {
     }
 }
 
+/// Both clocks, in agreement.
+fn at(time: Time) -> Reading {
+    Reading { time, uptime: Uptime(HOUR * 1_000 + time.since(START)), boot: "this boot".into() }
+}
+
+/// The same in another boot of the machine.
+fn after_restart(time: Time) -> Reading {
+    Reading { uptime: Uptime(HOUR), boot: "another boot".into(), ..at(time) }
+}
+
 fn oa() -> OaId {
     OaId::from("oa-1")
 }
@@ -55,14 +69,21 @@ impl Bench {
     }
 
     fn import(&self, oa_id: &OaId, n: u32) -> Imported {
-        let brought = Import {
-            oa_id: oa_id.clone(),
-            app_id: AppId::from("app"),
-            name: None,
-            tokens: tokens(n),
-            obtained: Obtained { time: self.now, uptime: None },
-        };
-        import(&self.conn, &brought, &self.timing, self.now).expect("imported")
+        self.import_of("app", oa_id, n)
+    }
+
+    fn import_of(&self, app_id: &str, oa_id: &OaId, n: u32) -> Imported {
+        self.bring(app_id, oa_id, n, Moment::of_wall_clock(self.now))
+    }
+
+    fn import_obtained(&self, oa_id: &OaId, n: u32, obtained: Moment) -> Imported {
+        self.bring("app", oa_id, n, obtained)
+    }
+
+    fn bring(&self, app_id: &str, oa_id: &OaId, n: u32, obtained: Moment) -> Imported {
+        let app_id = AppId::from(app_id);
+        let brought = Import { oa_id: oa_id.clone(), app_id, name: None, tokens: tokens(n), obtained };
+        import(&self.conn, &brought, &self.timing, &at(self.now)).expect("imported")
     }
 
     /// When every plan is due.
@@ -71,7 +92,7 @@ impl Bench {
     }
 
     fn claim(&self) -> Option<Claim> {
-        match claim(&self.conn, &oa(), self.due()).expect("claimed") {
+        match claim(&self.conn, &oa(), &at(self.due())).expect("claimed") {
             Claimed::Due(claim) => Some(claim),
             Claimed::NotNow | Claimed::Unproven => None,
         }
@@ -79,7 +100,7 @@ impl Bench {
 
     fn present(&self, claim: &Claim) -> (AttemptId, Journalled) {
         let attempt = AttemptId::random();
-        (attempt, present(&self.conn, claim, attempt, self.now, self.due()).expect("presented"))
+        (attempt, present(&self.conn, claim, attempt, self.now, 8, &at(self.due())).expect("presented"))
     }
 
     /// Claims and presents; both have to work.
@@ -98,12 +119,12 @@ impl Bench {
             attempt,
             claim,
             started_at: self.now,
-            obtained: Obtained { time: self.now, uptime: None },
+            obtained: Moment::of_wall_clock(self.now),
             verdict,
             status: Some(200),
             answer: Some(b"the raw answer".to_vec()),
         };
-        conclude(&self.conn, &attempted, &self.timing, self.now, Roll(0.5)).expect("concluded")
+        conclude(&self.conn, &attempted, &self.timing, &at(self.now), Roll(0.5)).expect("concluded")
     }
 
     fn unknown(&self, attempt: AttemptId) {
@@ -112,20 +133,27 @@ impl Bench {
     }
 
     fn prove(&self, attempt: AttemptId) -> Settled {
-        settle::prove_unspent(&self.conn, attempt, Proof::OldTokenAccepted, &self.timing, self.now, Roll(0.5))
-            .expect("proven")
+        settle::prove_unspent(
+            &self.conn,
+            attempt,
+            Proof::OldTokenAccepted,
+            &self.timing,
+            &at(self.now),
+            Roll(0.5),
+        )
+        .expect("proven")
     }
 
     fn state(&self) -> (State, Option<String>) {
         let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
-        let mut statuses = view::statuses(&self.conn, None, &managed, self.now).expect("statuses");
+        let mut statuses = view::statuses(&self.conn, None, &managed, &at(self.now)).expect("statuses");
         let status = statuses.remove(0);
         (status.state, status.reason)
     }
 
     fn token(&self) -> Option<String> {
         let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
-        match view::token(&self.conn, None, &managed, &oa(), self.now).expect("token") {
+        match view::token(&self.conn, None, &managed, &oa(), &at(self.now)).expect("token") {
             TokenAnswer::Valid(valid) => Some(valid.access_token.expose().to_owned()),
             TokenAnswer::NoSuchOa | TokenAnswer::NoneValid(_) => None,
         }
@@ -163,18 +191,20 @@ fn i3_a_token_is_not_presented_again_without_a_proof_even_if_the_state_says_so()
     assert!(bench.claim().is_none(), "nothing is even begun");
     assert_eq!(bench.present(&claim).1, Journalled::Stale);
     // I8: a person is called instead of waiting in silence.
-    assert!(latch_unproven(&bench.conn, &oa(), bench.due()).expect("latched"));
+    assert!(latch_unproven(&bench.conn, &oa(), &at(bench.due())).expect("latched"));
     assert_eq!(bench.state(), (State::ReauthorizationRequired, Some("response_lost".to_owned())));
 }
 
 #[test]
 fn an_oa_that_is_not_due_or_whose_app_is_blocked_is_not_claimed() {
     let bench = Bench::with_a_set();
-    let claimed = |now| claim(&bench.conn, &oa(), now).expect("claimed");
+    let claimed = |now| claim(&bench.conn, &oa(), &at(now)).expect("claimed");
     assert!(matches!(claimed(START), Claimed::NotNow));
     assert!(matches!(claimed(START.plus(24 * HOUR)), Claimed::Due(_)));
     let years_ago = START.minus(HOUR * 24 * 3_650);
-    assert!(matches!(claimed(years_ago), Claimed::Due(_)), "planned in the future: the clock was set back");
+    assert!(matches!(claimed(years_ago), Claimed::NotNow), "the other clock knows better");
+    let after_restart = claim(&bench.conn, &oa(), &after_restart(years_ago)).expect("claimed");
+    assert!(matches!(after_restart, Claimed::Due(_)), "planned in the future: the clock was set back");
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     assert!(matches!(claimed(START.plus(HOUR / 2)), Claimed::NotNow));
@@ -189,16 +219,19 @@ fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
     let other = bench.conclude_with(AttemptId::random(), None, Verdict::AppRefused(ErrorCode(-14004)));
     assert_eq!(other.effect, Effect::AlreadyConcluded);
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
-    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due").len();
+    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due").len();
     assert_eq!(due(START.plus(HOUR / 2)), 0);
     bench.now = START;
     let unpresented = Verdict::NotPresented { detail: "reset".to_owned(), retry_after: None };
-    let claim = match claim(&bench.conn, &OaId::from("oa-2"), START.plus(2 * HOUR)).expect("claimed") {
+    let claim = match claim(&bench.conn, &OaId::from("oa-2"), &at(START.plus(2 * HOUR))).expect("claimed") {
         Claimed::Due(claim) => claim,
         Claimed::NotNow | Claimed::Unproven => panic!("the trial is due"),
     };
     bench.conclude_with(AttemptId::random(), Some(claim), unpresented);
-    assert_eq!(fleet::due_refreshes(&bench.conn, START.plus(HOUR / 2), 10).expect("due").len(), 0);
+    assert_eq!(
+        fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START.plus(HOUR / 2))).expect("due").len(),
+        0
+    );
 }
 
 #[test]
@@ -207,13 +240,13 @@ fn a_clock_that_went_back_neither_storms_nor_silences_a_blocked_app() {
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     bench.now = START.minus(72 * HOUR);
-    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due").len();
+    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due").len();
     assert_eq!(due(bench.now), 1, "refused in the future: a trial is due");
-    let Claimed::Due(claim) = claim(&bench.conn, &oa(), bench.now).expect("claimed") else {
+    let Claimed::Due(claim) = claim(&bench.conn, &oa(), &at(bench.now)).expect("claimed") else {
         panic!("the trial is due")
     };
     let attempt = AttemptId::random();
-    let journalled = present(&bench.conn, &claim, attempt, bench.now, bench.now).expect("presented");
+    let journalled = present(&bench.conn, &claim, attempt, bench.now, 8, &at(bench.now)).expect("presented");
     assert_eq!(journalled, Journalled::Written);
     bench.conclude(attempt, Verdict::Throttled { retry_after: Some(HOUR / 2) });
     assert_eq!(due(bench.now), 0, "no storm");
@@ -240,7 +273,10 @@ fn i4_what_was_kept_aside_outlives_an_outage() {
 fn i4_an_answer_with_tokens_is_taken_in_although_its_attempt_was_given_up() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();
-    let given_up = settle::abandon_presenting(&bench.conn, Some(attempt), &bench.timing, bench.now);
+    let given_up =
+        settle::abandon_presenting(&bench.conn, Some(attempt), &bench.timing, &at(bench.now), &mut || {
+            Roll(0.5)
+        });
     assert_eq!(given_up.expect("given up").len(), 1);
     let concluded = bench.conclude(attempt, Verdict::Granted(tokens(2)));
     assert!(matches!(concluded.effect, Effect::Adopted { generation: 2, .. }));
@@ -253,7 +289,7 @@ fn an_access_token_that_zalo_refused_is_not_handed_out() {
     let attempt = bench.begin();
     bench.unknown(attempt);
     assert!(bench.token().is_some());
-    settle::prove_spent(&bench.conn, attempt, bench.now).expect("proven");
+    settle::prove_spent(&bench.conn, attempt, &bench.timing, &at(bench.now)).expect("proven");
     assert_eq!(bench.token(), None);
 }
 
@@ -343,7 +379,10 @@ fn an_import_ends_an_uncertain_attempt_and_a_late_proof_about_it_changes_nothing
     bench.import(&oa(), 7);
     assert_eq!(bench.state().0, State::Scheduled);
     assert_eq!(bench.prove(attempt), Settled::Gone);
-    assert_eq!(settle::prove_spent(&bench.conn, attempt, bench.now).expect("asked"), Settled::Gone);
+    assert_eq!(
+        settle::prove_spent(&bench.conn, attempt, &bench.timing, &at(bench.now)).expect("asked"),
+        Settled::Gone
+    );
     assert_eq!(bench.state().0, State::Scheduled);
 }
 
@@ -449,21 +488,21 @@ fn a_refused_app_blocks_all_its_oas_but_for_one_trial_and_a_success_releases_the
         bench.import(&OaId::from(format!("oa-{n}")), n);
     }
     bench.now = START.plus(24 * HOUR);
-    let due = |now| fleet::due_refreshes(&bench.conn, now, 10).expect("due");
-    assert_eq!(due(bench.now).len(), 5);
+    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due");
+    assert_eq!(due(bench.now).len(), 2, "as many as the window lets through");
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::Blocked);
     assert_eq!(bench.state(), (State::Blocked, Some("app_refused".to_owned())));
     assert_eq!(due(bench.now), []);
     assert_eq!(due(bench.now.plus(HOUR)).len(), 1, "one trial an hour");
-    fleet::allow_trials(&bench.conn, bench.now).expect("allowed");
+    apps::allow_trials(&bench.conn, None, bench.now).expect("allowed");
     assert_eq!(due(bench.now).len(), 1, "a start allows one trial");
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::None);
     assert_eq!(due(bench.now), []);
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::Granted(tokens(9))).app, AppChange::Released);
-    assert_eq!(due(bench.now.plus(HOUR)).len(), 4);
+    assert_eq!(due(bench.now.plus(HOUR)).len(), 2, "the window opens anew");
 }
 
 #[test]
@@ -500,9 +539,14 @@ fn at_a_start_what_was_presenting_becomes_uncertain_once() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();
     assert_eq!(bench.state().0, State::Presenting);
-    let abandon =
-        || settle::abandon_presenting(&bench.conn, None, &bench.timing, bench.now).expect("abandoned");
-    assert_eq!(abandon(), [(oa(), attempt)]);
+    let abandon = || {
+        settle::abandon_presenting(&bench.conn, None, &bench.timing, &at(bench.now), &mut || Roll(0.5))
+            .expect("abandoned")
+    };
+    assert_eq!(
+        abandon().into_iter().map(|gone| (gone.oa_id, gone.attempt)).collect::<Vec<_>>(),
+        [(oa(), attempt)]
+    );
     assert_eq!(abandon(), []);
     assert_eq!(bench.state().0, State::Uncertain);
     assert_eq!(bench.token().as_deref(), Some("access-1"));
@@ -513,7 +557,8 @@ fn at_a_start_what_was_presenting_becomes_uncertain_once() {
 fn held_for_an_operator_or_presented_once_more_as_the_config_says() {
     let bench = Bench::with_a_set();
     let hold = |attempt, present_once| {
-        settle::hold(&bench.conn, attempt, present_once, &bench.timing, bench.now, Roll(0.5)).expect("held")
+        settle::hold(&bench.conn, attempt, present_once, &bench.timing, &at(bench.now), Roll(0.5))
+            .expect("held")
     };
     let attempt = bench.begin();
     bench.unknown(attempt);
@@ -531,7 +576,7 @@ fn an_oa_moved_to_another_app_waits_for_a_grant_and_moved_back_goes_on() {
     let manage = |app: &str| {
         let managed = [(oa(), Managed { app_id: AppId::from(app), name: None })].into();
         fleet::manage(&bench.conn, &managed).expect("managed");
-        view::statuses(&bench.conn, None, &managed, bench.now).expect("statuses").remove(0)
+        view::statuses(&bench.conn, None, &managed, &at(bench.now)).expect("statuses").remove(0)
     };
     let moved = manage("other");
     assert_eq!((moved.state, moved.reason.as_deref()), (State::AwaitingGrant, Some("app_changed")));
@@ -545,8 +590,11 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
     let bench = Bench::with_a_set();
     fleet::manage(&bench.conn, &[].into()).expect("managed");
     assert!(bench.claim().is_none());
-    assert_eq!(fleet::due_refreshes(&bench.conn, START.plus(48 * HOUR), 10).expect("due"), []);
-    let status = view::statuses(&bench.conn, None, &[].into(), bench.now).expect("statuses").remove(0);
+    assert_eq!(
+        fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START.plus(48 * HOUR))).expect("due"),
+        []
+    );
+    let status = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("statuses").remove(0);
     assert_eq!((status.state, status.access_token_valid), (State::Unmanaged, true));
 }
 
@@ -554,9 +602,9 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
 fn a_plan_made_by_a_clock_that_was_set_back_since_is_due_now() {
     let bench = Bench::with_a_set();
     let years_ago = START.minus(HOUR * 24 * 3_650);
-    let due = fleet::due_refreshes(&bench.conn, years_ago, 10).expect("due");
+    let due = fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &after_restart(years_ago)).expect("due");
     assert_eq!(due.len(), 1);
-    assert_eq!(fleet::due_refreshes(&bench.conn, START, 10).expect("due"), []);
+    assert_eq!(fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START)).expect("due"), []);
 }
 
 #[test]

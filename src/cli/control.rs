@@ -1,0 +1,138 @@
+//! The commands' end of the daemon's control socket.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{Failure, exit};
+use crate::config::Config;
+use crate::keeper::control::protocol::{Reply, Request};
+use crate::keeper::control::{address_of, socket_path};
+
+/// How long a daemon may take for its first word; it is at once unless the daemon hangs.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+
+/// Why there is no reply.
+pub(super) enum NoReply {
+    /// No daemon listens.
+    NotRunning,
+    /// This user may not talk to it.
+    NotPermitted,
+    /// It listens and says nothing.
+    Silent,
+    /// It did not come to an end in the time that was given.
+    TooLong,
+    /// The connection broke.
+    Broken(String),
+}
+
+impl From<NoReply> for Failure {
+    fn from(why: NoReply) -> Failure {
+        let (exit_code, sentence) = match why {
+            NoReply::NotRunning => (
+                exit::NOT_RUNNING,
+                "no daemon works on this store; start it (systemctl start zalo-tokend), and try again",
+            ),
+            NoReply::NotPermitted => (
+                exit::NOT_PERMITTED,
+                "this user may not talk to the daemon; run it as the daemon's user or as root",
+            ),
+            NoReply::Silent => {
+                (exit::NOT_NOW, "the daemon does not answer; look at its log, and restart it if it hangs")
+            }
+            NoReply::TooLong => (
+                exit::NOT_NOW,
+                "it is still under way, and goes on; see what becomes of it with zalo-tokend status",
+            ),
+            NoReply::Broken(what) => {
+                let sentence = format!(
+                    "the daemon went away before it answered ({what}); look at its log, and try again"
+                );
+                return Failure::new(exit::NOT_NOW, sentence);
+            }
+        };
+        Failure::new(exit_code, sentence)
+    }
+}
+
+/// Asks the daemon, and hears its last word within `patience`. What it says meanwhile goes to `progress`.
+pub(super) fn ask(
+    config: &Config,
+    request: &Request,
+    patience: Duration,
+    progress: impl FnMut(&str),
+) -> Result<Reply, NoReply> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| NoReply::Broken(error.to_string()))?;
+    runtime.block_on(converse(config, request, patience, progress))
+}
+
+async fn converse(
+    config: &Config,
+    request: &Request,
+    patience: Duration,
+    mut progress: impl FnMut(&str),
+) -> Result<Reply, NoReply> {
+    let until = Instant::now() + patience;
+    let path = socket_path(&config.store_path);
+    let broken = |error: io::Error| NoReply::Broken(error.to_string());
+    let (address, _directory) = address_of(&path).map_err(|error| unreachable(&error))?;
+    let connecting = UnixStream::connect(&address);
+    let stream = timeout(FIRST_WORD.min(patience), connecting).await.map_err(|_| NoReply::Silent)?;
+    let (reader, mut writer) = stream.map_err(|error| unreachable(&error))?.into_split();
+    let mut line = serde_json::to_vec(request).map_err(|error| NoReply::Broken(error.to_string()))?;
+    line.push(b'\n');
+    match timeout_at(until, writer.write_all(&line)).await {
+        Ok(written) => written.map_err(broken)?,
+        Err(_) => return Err(NoReply::Silent),
+    }
+    let mut lines = BufReader::new(reader).lines();
+    let mut has_spoken = false;
+    loop {
+        let wait_until = if has_spoken { until } else { until.min(Instant::now() + FIRST_WORD) };
+        let line = match timeout_at(wait_until, lines.next_line()).await {
+            Ok(line) => line.map_err(broken)?,
+            Err(_) if has_spoken => return Err(NoReply::TooLong),
+            Err(_) => return Err(NoReply::Silent),
+        };
+        let Some(line) = line else { return Err(NoReply::Broken("it closed the connection".to_owned())) };
+        has_spoken = true;
+        match serde_json::from_str(&line) {
+            Ok(Reply::Progress { text }) => progress(&text),
+            Ok(last) => return Ok(last),
+            Err(_) => return Err(NoReply::Broken("it is of another version".to_owned())),
+        }
+    }
+}
+
+fn unreachable(error: &io::Error) -> NoReply {
+    let kind = error.kind();
+    if matches!(
+        kind,
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
+    ) {
+        NoReply::NotRunning
+    } else if kind == io::ErrorKind::PermissionDenied {
+        NoReply::NotPermitted
+    } else if kind == io::ErrorKind::WouldBlock {
+        // The queue of those who want to talk is full.
+        NoReply::Silent
+    } else {
+        NoReply::Broken(error.to_string())
+    }
+}
+
+/// What a command makes of a reply that is only words.
+pub(super) fn words(reply: Reply) -> Result<String, Failure> {
+    match reply {
+        Reply::Done { text } => Ok(text),
+        Reply::Failed { text } => Err(Failure::new(exit::FAILED, text)),
+        Reply::NotNow { text } => Err(Failure::new(exit::NOT_NOW, text)),
+        Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. } => {
+            Err(Failure::new(exit::FAILED, "the daemon is of another version; restart it"))
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! `refresh`: one OA is refreshed now, and whoever asked is told what becomes of it.
+//!
+//! The plan is made due in the store, and the refresh is an attempt like any other: behind its lock, its window and its
+//! gate. Of a blocked app it is the trial. Of a braked one it is only if the operator says so.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::super::Keeper;
+use super::super::attempt;
+use super::super::told::Step;
+use super::conversation::Conversation;
+use super::protocol::Reply;
+use crate::clock::spoken;
+use crate::id::{AppId, OaId};
+use crate::store::{AppStanding, Due, Health, OaStatus, State};
+
+pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, trial: bool, peer: &mut Conversation) -> Reply {
+    match begin(keeper, oa_id, trial, peer).await {
+        Ok(waiting) => waiting.until_told(keeper, oa_id, peer).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// A refresh that somebody waits for.
+struct Waiting {
+    told: Receiver<(OaId, Step)>,
+    /// An attempt that was begun for this alone; it says whether it tried anything.
+    own: Option<tokio::task::JoinHandle<bool>>,
+}
+
+/// Sees to it that the OA is being refreshed, or says why it is not.
+async fn begin(
+    keeper: &Arc<Keeper>,
+    oa_id: &OaId,
+    trial: bool,
+    peer: &mut Conversation,
+) -> Result<Waiting, Reply> {
+    let managed = keeper.settings().managed.get(oa_id).cloned();
+    let Some(managed) = managed else {
+        let text = format!("the running daemon does not keep OA {oa_id}; add it to the config and reload");
+        return Err(Reply::Failed { text });
+    };
+    // Before anything is looked at, so that nothing is missed.
+    let told = keeper.told.listen();
+    let not_now = |text: String| Reply::NotNow { text };
+    let store_failed = |error: &dyn std::fmt::Display| {
+        not_now(format!("the store does not do it: {error}; free or repair the disk, and try again"))
+    };
+    let app_id = managed.app_id.clone();
+    let status = keeper.store.status(oa_id.clone(), Some(managed), keeper.read_clock()).await;
+    let status = status.map_err(|error| store_failed(&error))?;
+    let Some(status) = status else { return Err(not_now(no_tokens(oa_id))) };
+    match status.state {
+        State::Presenting => {
+            say(peer, "a request is under way already").await;
+            return Ok(Waiting { told, own: None });
+        }
+        State::Scheduled | State::Retrying | State::Blocked => {}
+        State::AwaitingGrant | State::Uncertain | State::ReauthorizationRequired | State::Unmanaged => {
+            return Err(not_now(why_not(&status)));
+        }
+    }
+    if let Health::Failed(detail) = &*keeper.store.health().borrow() {
+        return Err(store_failed(detail));
+    }
+    let standing = keeper.store.app_standing(app_id.clone()).await.map_err(|error| store_failed(&error))?;
+    if let AppStanding::Braked { trial_at, .. } = standing {
+        if !trial {
+            let wait = spoken(trial_at.since(keeper.now()));
+            return Err(not_now(format!(
+                "app {app_id} is braked, because its token endpoint left outcomes unknown; its next trial is in {wait}. \
+                 To make OA {oa_id} the trial now, at its risk: zalo-tokend refresh {oa_id} --trial"
+            )));
+        }
+        let allowed = keeper.store.allow_trial_under_brake(app_id.clone(), keeper.now()).await;
+        allowed.map_err(|error| store_failed(&error))?;
+    }
+    if !keeper.store.hurry(oa_id.clone(), keeper.read_clock()).await.map_err(|error| store_failed(&error))? {
+        return Err(not_now(no_tokens(oa_id)));
+    }
+    say(peer, "asked for").await;
+    // Of an app that is held back the sweep would choose an OA of its own.
+    let own = match standing {
+        AppStanding::Open => {
+            keeper.wake.notify_one();
+            None
+        }
+        AppStanding::Braked { .. } | AppStanding::Blocked { .. } => Some(begin_trial(keeper, oa_id, app_id)),
+    };
+    Ok(Waiting { told, own })
+}
+
+fn begin_trial(keeper: &Arc<Keeper>, oa_id: &OaId, app_id: AppId) -> tokio::task::JoinHandle<bool> {
+    let due = Due { oa_id: oa_id.clone(), app_id, most_of_app: 1 };
+    keeper.tasks.spawn(attempt::run_guarded(Arc::clone(keeper), due))
+}
+
+impl Waiting {
+    async fn until_told(mut self, keeper: &Keeper, oa_id: &OaId, peer: &mut Conversation) -> Reply {
+        loop {
+            let own = async {
+                match &mut self.own {
+                    Some(own) => own.await.unwrap_or(false),
+                    None => std::future::pending().await,
+                }
+            };
+            let told = tokio::select! {
+                biased;
+                told = self.told.recv() => told,
+                has_tried = own => {
+                    self.own = None;
+                    if has_tried {
+                        continue;
+                    }
+                    let text = format!("another OA of its app is being tried now; ask for OA {oa_id} again in a minute");
+                    return Reply::NotNow { text };
+                }
+                () = peer.gone() => return Reply::NotNow { text: "nobody waits any more".to_owned() },
+                () = keeper.stop.cancelled() => {
+                    let text = format!("the daemon is stopping; OA {oa_id} is refreshed after its next start");
+                    return Reply::NotNow { text };
+                }
+            };
+            match told {
+                Ok((about, step)) if about == *oa_id => match outcome(oa_id, step) {
+                    Some(reply) => return reply,
+                    None => say(peer, "the request begins").await,
+                },
+                Ok(_) => {}
+                Err(RecvError::Lagged(_) | RecvError::Closed) => {
+                    let text = format!(
+                        "too much happens at once; see what became of it: zalo-tokend status {oa_id}"
+                    );
+                    return Reply::NotNow { text };
+                }
+            }
+        }
+    }
+}
+
+/// What a step is to whoever waits; `None`: it is not over.
+fn outcome(oa_id: &OaId, step: Step) -> Option<Reply> {
+    Some(match step {
+        Step::Begun => return None,
+        Step::Refreshed { generation, expires_at, reason: None } => {
+            let end = expires_at
+                .map_or_else(|| "it has no access token".to_owned(), |at| format!("valid until {at}"));
+            Reply::Done { text: format!("OA {oa_id}: refreshed (generation {generation}), {end}") }
+        }
+        Step::Refreshed { reason: Some(reason), .. } | Step::Reauthorize { reason } => Reply::NotNow {
+            text: format!(
+                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id}"
+            ),
+        },
+        Step::Failed { detail, retry_at } => Reply::Failed {
+            text: format!(
+                "OA {oa_id}: {detail}; its refresh token is proven unspent, the daemon tries again at {retry_at}"
+            ),
+        },
+        Step::Uncertain { detail } => Reply::NotNow {
+            text: format!(
+                "OA {oa_id}: {detail}; nobody knows whether its refresh token was spent, the daemon asks Zalo: see \
+                 zalo-tokend status {oa_id}"
+            ),
+        },
+        Step::Superseded => Reply::Done { text: format!("OA {oa_id}: another set was imported meanwhile") },
+    })
+}
+
+fn why_not(status: &OaStatus) -> String {
+    let OaStatus { oa_id, state, reason, next_refresh_at, .. } = status;
+    match (state, reason.as_deref(), next_refresh_at) {
+        (State::Uncertain, _, Some(at)) => format!(
+            "OA {oa_id} is uncertain: nobody knows whether its refresh token was spent; Zalo is asked at {at}, try again \
+             after that"
+        ),
+        (State::Uncertain, _, None) => format!(
+            "OA {oa_id} is uncertain, and nothing can prove any more whether its refresh token was spent; decide with \
+             zalo-tokend resolve {oa_id}, or import a fresh grant"
+        ),
+        (State::ReauthorizationRequired, reason, _) => {
+            let reason = reason.unwrap_or("unknown");
+            format!(
+                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id}"
+            )
+        }
+        (State::AwaitingGrant, Some(_), _) => format!(
+            "the config names another app for OA {oa_id} than its tokens were granted to; correct it, or import a grant"
+        ),
+        _ => no_tokens(oa_id),
+    }
+}
+
+fn no_tokens(oa_id: &OaId) -> String {
+    format!("OA {oa_id} has no tokens yet; bring Zalo's answer in: zalo-tokend import {oa_id} < answer.json")
+}
+
+async fn say(peer: &mut Conversation, text: &str) {
+    // Whoever went away is noticed while waiting.
+    if !peer.say(&Reply::Progress { text: text.to_owned() }).await {
+        tracing::debug!("a program went away before it was answered");
+    }
+}

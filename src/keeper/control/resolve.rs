@@ -1,0 +1,103 @@
+//! `resolve`: an operator's decision about an attempt whose outcome nobody knows, or whose answer is said to be lost.
+
+use std::sync::Arc;
+
+use super::super::{Keeper, events};
+use super::protocol::{Choice, Reply};
+use crate::id::OaId;
+use crate::oauth::{Answer, Oddity, read_token_answer};
+use crate::rotation::Reason;
+use crate::store::{Decision, Resolved};
+
+pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> Reply {
+    if !keeper.settings().managed.contains_key(oa_id) {
+        let text = format!("the running daemon does not keep OA {oa_id}; add it to the config and reload");
+        return Reply::Failed { text };
+    }
+    let (word, decision) = match choice {
+        Choice::Present => ("present", Decision::Present),
+        Choice::GiveUp => ("give_up", Decision::GiveUp),
+        Choice::Adopt(answer) => match read(&answer) {
+            Ok(tokens) => ("adopt_answer", tokens),
+            Err(what) => return Reply::Failed { text: format!("OA {oa_id}: {what}; nothing was changed") },
+        },
+    };
+    // Nothing asks or presents while it is decided.
+    let Some(_hold) = keeper.claims.take(oa_id) else {
+        let text = format!("OA {oa_id} is being worked on at this moment; try again in a minute");
+        return Reply::NotNow { text };
+    };
+    let store_failed = |error| Reply::NotNow {
+        text: format!("the store does not do it: {error}; free or repair the disk, and try again"),
+    };
+    let attempt = match keeper.store.undecided(oa_id.clone()).await {
+        Ok(Some(attempt)) => attempt,
+        Ok(None) => return nothing_to_decide(oa_id),
+        Err(error) => return store_failed(error),
+    };
+    let (timing, now) = (keeper.timing(), keeper.read_clock());
+    let resolving = keeper.store.resolve(oa_id.clone(), attempt, decision, timing, now, keeper.roll());
+    let resolved = match resolving.await {
+        Ok(resolved) => resolved,
+        Err(error) => return store_failed(error),
+    };
+    if !matches!(resolved, Resolved::Gone | Resolved::Old) {
+        events::oa_resolved(oa_id, attempt, word);
+    }
+    keeper.wake.notify_one();
+    tell(oa_id, resolved)
+}
+
+fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
+    match resolved {
+        Resolved::Gone => nothing_to_decide(oa_id),
+        Resolved::Old => Reply::Failed {
+            text: format!(
+                "OA {oa_id}: these tokens were in use before, so they are not those of the lost answer; nothing was \
+                 changed. To read the kept answer: zalo-tokend history {oa_id} --answer ATTEMPT_ID"
+            ),
+        },
+        Resolved::Retry { retry_at } => {
+            events::refresh_planned(oa_id, retry_at);
+            Reply::Done { text: format!("OA {oa_id}: its refresh token is presented once more, now") }
+        }
+        Resolved::GivenUp => {
+            events::reauthorization_required(oa_id, Reason::ResponseLost);
+            let text = format!("OA {oa_id}: grant consent again, then: zalo-tokend import {oa_id}");
+            Reply::Done { text }
+        }
+        Resolved::Adopted { generation, refresh_at, reason } => {
+            if let Some(refresh_at) = refresh_at {
+                events::refresh_planned(oa_id, refresh_at);
+            }
+            if let Some(reason) = reason {
+                events::reauthorization_required(oa_id, reason);
+            }
+            Reply::Done {
+                text: format!("OA {oa_id}: the answer is the current set now (generation {generation})"),
+            }
+        }
+    }
+}
+
+fn nothing_to_decide(oa_id: &OaId) -> Reply {
+    Reply::Failed {
+        text: format!(
+            "OA {oa_id} has nothing to decide: it is neither uncertain nor is an answer lost; see zalo-tokend status {oa_id}"
+        ),
+    }
+}
+
+/// Reads what a person made out of the kept answer.
+fn read(answer: &str) -> Result<Decision, String> {
+    match read_token_answer(answer.as_bytes()) {
+        Answer::Granted(tokens) if tokens.oddities.contains(&Oddity::CutOff) => {
+            Err("the file is not a whole JSON object; complete it".to_owned())
+        }
+        Answer::Granted(tokens) => Ok(Decision::Adopt(tokens)),
+        Answer::Error(code) => Err(format!("the file holds Zalo's error {code}, and no token")),
+        Answer::Unreadable(why) => Err(format!(
+            "the file cannot be taken in: {why}; write a JSON object with access_token, refresh_token and expires_in"
+        )),
+    }
+}

@@ -1,0 +1,122 @@
+//! The ends of tokens, as far as a person has to be told: access tokens that ended without a successor, the ladder of
+//! reminders before a refresh token ends, and grants of which nobody knows whether renewals move their end.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::apps;
+use super::rows::{self, OaRow};
+use crate::clock::{Reading, Time};
+use crate::id::{AppId, OaId};
+use crate::rotation::{Reminder, Standing, reminder};
+
+/// A refresh token was still good after the end of the grant that it came from: renewals move that end.
+const RENEWALS_MOVE_THE_END: &str = "renewals_move_the_end";
+/// So long after a grant it is said that nobody knows whether renewals move its end: two weeks before the three months
+/// are over that Zalo's documents give a refresh token.
+const DOUBT_AFTER: Duration = Duration::from_secs(76 * 86_400);
+
+/// The managed OAs whose access token has ended and of whom that was not said yet. It counts as said from here on.
+pub(super) fn take_expired(tx: &Connection, now: &Reading) -> rusqlite::Result<Vec<(OaId, Time)>> {
+    let expired = expired(tx, now)?;
+    for (oa_id, _) in &expired {
+        tx.prepare_cached("UPDATE oa SET expiry_said = 1 WHERE oa_id = ?1")?.execute([oa_id.as_str()])?;
+    }
+    Ok(expired)
+}
+
+/// The managed OAs whose access token has ended and of whom that was not said yet. Of a healthy OA a wall clock that
+/// jumped says nothing as long as the clock that nobody sets speaks against it: it is being refreshed.
+pub(super) fn expired(conn: &Connection, now: &Reading) -> rusqlite::Result<Vec<(OaId, Time)>> {
+    conn.prepare_cached(
+        "SELECT oa_id, access_token_expires_at FROM oa WHERE expiry_said = 0 AND access_token_expires_at <= ?1 \
+         AND app_id IS NOT NULL AND (state <> 'scheduled' OR obtained_boot IS NOT ?2 \
+         OR obtained_uptime + access_token_expires_at - obtained_at <= ?3)",
+    )?
+    .query_map(params![now.time.as_millis(), &*now.boot, rows::millis(now.uptime.0)], |row| {
+        Ok((OaId::from(row.get::<_, String>(0)?), Time::from_millis(row.get(1)?)))
+    })?
+    .collect()
+}
+
+/// The reminders that are due for refresh tokens that nobody is renewing. They count as said from here on.
+pub(super) fn take_reminders(
+    tx: &Connection,
+    ladder: &[Duration],
+    now: Time,
+) -> rusqlite::Result<Vec<(OaId, Reminder)>> {
+    let held: BTreeSet<AppId> = apps::held(tx)?.into_iter().map(|app| app.app_id).collect();
+    let mut due = Vec::new();
+    for mut row in rows::load_all(tx)? {
+        let Some(set) = row.set.as_ref().filter(|_| is_neglected(&row, &held)) else { continue };
+        if let Some(reminder) = reminder(ladder, set.refresh_token_expires_at, row.reminded_step, now) {
+            row.reminded_step = Some(reminder.step);
+            rows::save(tx, &row)?;
+            due.push((row.oa_id, reminder));
+        }
+    }
+    Ok(due)
+}
+
+/// Managed, and yet not on the way to a new set.
+fn is_neglected(row: &OaRow, held: &BTreeSet<AppId>) -> bool {
+    let Some(app_id) = &row.app_id else { return false };
+    let is_of_another_app = row.set.as_ref().is_some_and(|set| set.app_id != *app_id);
+    !matches!(row.standing, Standing::Scheduled { .. }) || is_of_another_app || held.contains(app_id)
+}
+
+/// A grant that is old enough for its end to be near, if renewals do not move it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldGrant {
+    /// Whose.
+    pub oa_id: OaId,
+    /// When a person granted it.
+    pub granted_at: Time,
+    /// When it ends, if renewals do not move its end.
+    pub until: Time,
+}
+
+/// The grants that are old enough to be doubted and of which that was not said yet. They count as said from here on.
+/// Once a single OA has lived past the end of its grant there is nothing to doubt any more.
+pub(super) fn take_old_grants(tx: &Connection, now: Time) -> rusqlite::Result<Vec<OldGrant>> {
+    if is_seen(tx, RENEWALS_MOVE_THE_END)? {
+        return Ok(Vec::new());
+    }
+    let old: Vec<OldGrant> = tx
+        .prepare_cached(
+            "SELECT oa_id, granted_at, granted_until FROM oa WHERE granted_at <= ?1 AND grant_doubt_said = 0 \
+             AND app_id IS NOT NULL AND state <> 'reauthorization_required' ORDER BY oa_id",
+        )?
+        .query_map([now.minus(DOUBT_AFTER).as_millis()], |row| {
+            Ok(OldGrant {
+                oa_id: OaId::from(row.get::<_, String>(0)?),
+                granted_at: Time::from_millis(row.get(1)?),
+                until: Time::from_millis(row.get(2)?),
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for OldGrant { oa_id, .. } in &old {
+        tx.prepare_cached("UPDATE oa SET grant_doubt_said = 1 WHERE oa_id = ?1")?
+            .execute([oa_id.as_str()])?;
+    }
+    Ok(old)
+}
+
+/// A refresh has just succeeded: was its refresh token older than the grant that it came from? That counts only where
+/// both clocks agree on the time since the set before was obtained: one that jumped makes nothing old.
+pub(super) fn note_renewal(tx: &Connection, before: &OaRow, now: &Reading) -> rusqlite::Result<()> {
+    let (Some(grant), Some(set)) = (&before.grant, &before.set) else { return Ok(()) };
+    if grant.until < now.time && set.obtained.agrees_with(now) {
+        tx.prepare_cached("INSERT OR IGNORE INTO fact (name, since) VALUES (?1, ?2)")?
+            .execute(params![RENEWALS_MOVE_THE_END, now.time.as_millis()])?;
+    }
+    Ok(())
+}
+
+fn is_seen(conn: &Connection, fact: &str) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM fact WHERE name = ?1")?
+        .query_row([fact], |_| Ok(()))
+        .optional()
+        .map(|found| found.is_some())
+}

@@ -1,0 +1,84 @@
+//! Clocks that jump, creep and stand still, as the verbs see them.
+
+use super::*;
+
+/// Both clocks, which need not agree: hours since the start.
+fn clocks(by_wall: i64, by_uptime: u32) -> Reading {
+    let time = Time::from_millis(START.as_millis() + by_wall * 3_600_000);
+    Reading { time, uptime: Uptime(HOUR * (1_000 + by_uptime)), boot: "this boot".into() }
+}
+
+fn is_due(bench: &Bench, now: &Reading) -> bool {
+    let due = fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, now).expect("due");
+    let claimed = claim(&bench.conn, &oa(), now).expect("claimed");
+    assert_eq!(!due.is_empty(), matches!(claimed, Claimed::Due(_)), "the sweep and the claim agree");
+    !due.is_empty()
+}
+
+#[test]
+fn a_wall_clock_that_creeps_or_jumps_back_makes_nothing_due_early_and_nothing_late() {
+    let bench = Bench::with_a_set();
+    for hours in [0, -1, -2, -24, -24 * 3_650] {
+        assert!(!is_due(&bench, &clocks(hours, 22)), "{hours}");
+        assert!(is_due(&bench, &clocks(hours, 23)), "{hours}: a token that can be renewed is");
+    }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_forward_makes_one_early_refresh_and_no_loop() {
+    let mut bench = Bench::with_a_set();
+    let ten_years = 24 * 3_650;
+    assert!(is_due(&bench, &clocks(ten_years, 1)));
+    bench.now = clocks(ten_years, 1).time;
+    let Claimed::Due(claim) = claim(&bench.conn, &oa(), &clocks(ten_years, 1)).expect("claimed") else {
+        panic!("due")
+    };
+    let attempt = AttemptId::random();
+    present(&bench.conn, &claim, attempt, bench.now, 8, &clocks(ten_years, 1)).expect("presented");
+    let attempted = Attempted {
+        attempt,
+        claim: Some(claim),
+        started_at: bench.now,
+        obtained: Moment::at(&clocks(ten_years, 1)),
+        verdict: Verdict::Granted(tokens(2)),
+        status: Some(200),
+        answer: None,
+    };
+    conclude(&bench.conn, &attempted, &bench.timing, &clocks(ten_years, 1), Roll(0.5)).expect("concluded");
+    assert!(!is_due(&bench, &clocks(ten_years, 2)), "no loop");
+    assert!(!is_due(&bench, &clocks(2, 3)), "nor when it is set right again");
+    assert!(is_due(&bench, &clocks(2, 1 + 23)), "and it does not wait for ten years");
+}
+
+#[test]
+fn a_suspend_counts_and_a_restart_of_the_machine_leaves_the_wall_clock_alone() {
+    let bench = Bench::with_a_set();
+    assert!(is_due(&bench, &clocks(72, 72)));
+    let after = |hours: u32| after_restart(START.plus(HOUR * hours));
+    assert!(!is_due(&bench, &after(22)) && is_due(&bench, &after(23)));
+}
+
+#[test]
+fn an_end_is_not_announced_on_the_word_of_a_clock_that_jumped() {
+    let bench = Bench::new();
+    bench.import_obtained(&oa(), 1, Moment::at(&clocks(0, 0)));
+    let expired = |now: &Reading| ends::expired(&bench.conn, now).expect("asked").len();
+    assert_eq!(expired(&clocks(90_000, 1)), 0, "it is being refreshed");
+    assert_eq!(expired(&clocks(26, 26)), 1);
+    assert_eq!(expired(&clocks(-5, 26)), 0, "said by the wall clock, or not yet");
+    bench.conn.execute("UPDATE oa SET state = 'retrying'", []).expect("changed");
+    assert_eq!(expired(&clocks(90_000, 1)), 1, "what is not healthy is looked at by a person");
+}
+
+#[test]
+fn a_token_is_not_handed_out_past_its_life_because_the_wall_clock_was_set_back() {
+    let bench = Bench::new();
+    bench.import_obtained(&oa(), 1, Moment::at(&clocks(0, 0)));
+    let is_handed_out = |now: &Reading| {
+        let managed = [].into();
+        matches!(view::token(&bench.conn, None, &managed, &oa(), now).expect("asked"), TokenAnswer::Valid(_))
+    };
+    assert!(is_handed_out(&clocks(-100, 24)));
+    assert!(!is_handed_out(&clocks(-100, 26)) && !is_handed_out(&clocks(26, 1)));
+    assert!(is_handed_out(&after_restart(START.plus(24 * HOUR))));
+}

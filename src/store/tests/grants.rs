@@ -1,0 +1,105 @@
+//! The three months: reminders, and grants of which nobody knows whether renewals move their end.
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn old_grants(bench: &Bench, days: u32) -> Vec<String> {
+    let old = ends::take_old_grants(&bench.conn, START.plus(DAY * days)).expect("asked");
+    old.into_iter().map(|grant| grant.oa_id.to_string()).collect()
+}
+
+/// Refreshes the OA on that day, by clocks that agree.
+fn refresh(bench: &mut Bench, n: u32, day: u32) {
+    bench.now = START.plus(DAY * day);
+    let attempt = bench.begin();
+    let concluded = bench.conclude(attempt, Verdict::Granted(tokens(n)));
+    assert!(matches!(concluded.effect, Effect::Adopted { .. }));
+}
+
+#[test]
+fn that_nobody_knows_the_end_of_a_grant_is_said_once_76_days_after_it() {
+    let mut bench = Bench::with_a_set();
+    refresh(&mut bench, 2, 50);
+    assert_eq!(old_grants(&bench, 75), [""; 0]);
+    assert_eq!(old_grants(&bench, 76), ["oa-1"], "a renewal is no grant");
+    assert_eq!(old_grants(&bench, 77), [""; 0], "said once");
+    bench.now = START.plus(DAY * 80);
+    bench.import(&oa(), 3);
+    assert_eq!(old_grants(&bench, 155), [""; 0], "a new grant");
+    assert_eq!(old_grants(&bench, 156), ["oa-1"]);
+}
+
+#[test]
+fn it_is_dropped_for_good_once_an_oa_has_lived_past_the_end_of_its_grant() {
+    let mut bench = Bench::with_a_set();
+    bench.import(&OaId::from("oa-2"), 20);
+    for (n, day) in [(2, 60), (3, 89)] {
+        refresh(&mut bench, n, day);
+    }
+    assert_eq!(old_grants(&bench, 89), ["oa-1", "oa-2"]);
+    refresh(&mut bench, 4, 91);
+    bench.now = START.plus(DAY * 100);
+    bench.import(&OaId::from("oa-3"), 30);
+    assert_eq!(old_grants(&bench, 400), [""; 0]);
+}
+
+#[test]
+fn a_clock_that_jumped_makes_no_grant_old() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    let jumped = Reading { time: START.plus(DAY * 91), ..at(START.plus(HOUR)) };
+    bench
+        .conn
+        .execute("UPDATE oa SET obtained_uptime = 3600000000, obtained_boot = 'this boot'", [])
+        .expect("set");
+    let attempted = Attempted {
+        attempt,
+        claim: None,
+        started_at: START,
+        obtained: Moment::at(&jumped),
+        verdict: Verdict::Granted(tokens(2)),
+        status: Some(200),
+        answer: None,
+    };
+    conclude(&bench.conn, &attempted, &bench.timing, &jumped, Roll(0.5)).expect("concluded");
+    assert_eq!(old_grants(&bench, 91), ["oa-1"], "nobody has lived past anything");
+}
+
+#[test]
+fn an_oa_whose_app_is_held_back_is_reminded_of_though_it_is_healthy_itself() {
+    let mut bench = Bench::with_a_set();
+    bench.import(&OaId::from("oa-2"), 20);
+    bench.now = START.plus(DAY * 85);
+    let reminded = |bench: &Bench| {
+        let due = ends::take_reminders(&bench.conn, &[DAY * 30, DAY * 7], bench.now).expect("asked");
+        due.into_iter().map(|(oa_id, _)| oa_id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(reminded(&bench), [""; 0], "both are being renewed");
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
+    assert_eq!(reminded(&bench), ["oa-1", "oa-2"]);
+    assert_eq!(reminded(&bench), [""; 0], "each step once");
+}
+
+#[test]
+fn a_store_of_the_first_version_is_taken_over_with_its_rows() {
+    let conn = Connection::open_in_memory().expect("in memory");
+    conn.execute_batch(include_str!("../schema.sql")).expect("the first version");
+    conn.pragma_update(None, "user_version", 1).expect("set");
+    conn.execute_batch(
+        "INSERT INTO app (app_id, refused_since, trial_at) VALUES ('app', 5, 6);
+         INSERT INTO oa (oa_id, app_id, set_app_id, generation, access_token, refresh_token, obtained_at, \
+         access_token_expires_at, refresh_token_expires_at, state, next_action_at, planned_at) \
+         VALUES ('oa-1', 'app', 'app', 7, 'a', 'r', 1000, 2000, 3000, 'scheduled', 1500, 1000);",
+    )
+    .expect("rows of the first version");
+    schema::migrate(&conn).expect("migrated");
+    let row = rows::load(&conn, &oa()).expect("loaded").expect("there");
+    let grant = row.grant.expect("known");
+    assert_eq!((row.generation, grant.granted_at.as_millis(), grant.until.as_millis()), (7, 1_000, 3_000));
+    let app = apps::load(&conn, &AppId::from("app")).expect("loaded");
+    assert!(app.refusal.is_some() && app.window == crate::rotation::Window::default());
+    rows::save(&conn, &row).expect("saved");
+    schema::migrate(&conn).expect("nothing to do");
+}
