@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
         .unwrap_or_else(|| PathBuf::from("/etc/zalo-tokend/config.toml"));
     let load = |secrets| -> Result<Config, Failure> { Ok(config::load(&file, secrets)?) };
     let done = match command {
-        Command::Run => load(Secrets::Read).and_then(run::run),
+        Command::Run => run::run(|| load(Secrets::Read)),
         Command::Check => load(Secrets::Read).and_then(|config| check::run(&config)),
         Command::Import(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| import::run(&config, &arguments))

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use super::{Failure, exit, owner, runtime};
 use crate::config::Config;
-use crate::keeper::{self, RunError};
+use crate::keeper::{self, Caught, RunError};
 use crate::telemetry;
 
 /// How long work that blocks, such as a name look-up that hangs, may hold up the end of the process.
 const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
-pub(super) fn run(config: Config) -> Result<(), Failure> {
+pub(super) fn run(load: impl FnOnce() -> Result<Config, Failure>) -> Result<(), Failure> {
+    let signals = Caught::from_now_on()?;
+    let config = load()?;
     owner::take_on_owner(&config.store_path)?;
     let telemetry = telemetry::start(&config.log.level, config.log.is_json())
         .map_err(|what| Failure::new(exit::FAILED, format!("the log cannot be started: {what}")))?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(keeper::run(config, telemetry.control()));
+    let outcome = runtime.block_on(keeper::run(config, telemetry.control(), signals));
     runtime.shutdown_timeout(LAST_PATIENCE);
     drop(telemetry);
     outcome.map_err(Failure::from)

@@ -39,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 pub use run::{RunError, open_door, run};
 pub use settings::managed;
+pub use signals::Caught;
 
 use crate::clock::{Clock, Reading, Time};
 use crate::rotation::{Roll, Timing};

@@ -11,10 +11,11 @@ use tokio_util::task::TaskTracker;
 use super::claims::Claims;
 use super::duties::Duties;
 use super::settings::Settings;
+use super::signals::Caught;
 use super::systemd::Manager;
 use super::told::Told;
 use super::undurable::Undurable;
-use super::{Keeper, control, events, health, recovery, reload, signals};
+use super::{Keeper, control, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::rotation::Reason;
@@ -57,9 +58,9 @@ pub enum RunError {
 ///
 /// # Errors
 /// When it cannot start, or when the store is lost under it.
-pub async fn run(config: Config, log: LogControl) -> Result<(), RunError> {
+pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(), RunError> {
     let (stop, reload_asked) = (CancellationToken::new(), Arc::new(Notify::new()));
-    let listener = signals::listen(stop.clone(), Arc::clone(&reload_asked))?;
+    let listener = signals.listen(stop.clone(), Arc::clone(&reload_asked))?;
     let oas = config.oas.len();
     events::daemon_started(oas);
     let manager = Manager::of_process();

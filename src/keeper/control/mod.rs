@@ -24,7 +24,7 @@ use super::Keeper;
 use conversation::Conversation;
 
 /// How many conversations go on at once.
-const MOST_CONVERSATIONS: usize = 32;
+const MOST_CONVERSATIONS: usize = 256;
 /// After an `accept` that failed, as when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What fits into the address of a socket.
