@@ -204,6 +204,14 @@ pub(super) fn access_token_expired(oa_id: &OaId, since: Time) {
     );
 }
 
+pub(super) fn control_unavailable(detail: &str) {
+    warn!(
+        event = "control.unavailable",
+        detail,
+        "no control socket can be made beside the store; refresh and resolve have to wait, tokens are refreshed all the same"
+    );
+}
+
 pub(super) fn store_failed(detail: &str) {
     error!(
         event = "store.failed",

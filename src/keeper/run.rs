@@ -72,8 +72,6 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         events::daemon_stopped(oas);
         return Ok(());
     };
-    // Only who holds the store's lock may take over the socket that an earlier run left.
-    let control = control::listen(&config.store_path)?;
     let (store, store_thread) = opened.start()?;
     let keeper = Arc::new(Keeper {
         store,
@@ -96,7 +94,8 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         let duties = Duties::start(&keeper, &config.schedule).await?;
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
         keeper.tasks.spawn(report(Arc::clone(&keeper)));
-        keeper.tasks.spawn(control.serve(Arc::clone(&keeper)));
+        // Only who holds the store's lock may take over the socket that an earlier run left.
+        keeper.tasks.spawn(control::open(&keeper, &config.store_path));
         events::daemon_ready(oas);
         keeper.manager.ready(&keeper.summary().await);
         let reloading = reload::Reloader { keeper: Arc::clone(&keeper), config, duties, asked: reload_asked };

@@ -9,6 +9,7 @@ pub mod protocol;
 mod refresh;
 mod resolve;
 
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -20,13 +21,17 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::Keeper;
+use super::{Keeper, events};
 use conversation::Conversation;
 
 /// How many conversations go on at once.
 const MOST_CONVERSATIONS: usize = 256;
 /// After an `accept` that failed, as when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two trials to make the socket.
+const BIND_PAUSE: Duration = Duration::from_secs(5);
+/// How long a conversation goes on after the daemon was asked to stop: long enough for its last reply.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What fits into the address of a socket.
 const LONGEST_ADDRESS: usize = 107;
 
@@ -60,34 +65,57 @@ pub(super) struct Control {
 }
 
 /// Takes the socket's place, whoever left it there. To be called only by who holds the store's lock.
-pub(super) fn listen(store_path: &Path) -> io::Result<Control> {
+fn listen(store_path: &Path) -> io::Result<Control> {
     let path = socket_path(store_path);
     let (address, _directory) = address_of(&path)?;
-    let bind = || {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // The process makes nothing that others may open (umask 077); the mode is set for whoever changes that.
+    let listener = StdListener::bind(&address)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(Control { listener: UnixListener::from_std(listener)?, path })
+}
+
+/// Makes the socket, and returns the work of answering at it until the daemon stops. That no socket can be made is no
+/// reason not to refresh: it is tried again.
+pub(super) fn open(keeper: &Arc<Keeper>, store_path: &Path) -> impl Future<Output = ()> + Send + 'static {
+    let first = listen(store_path);
+    if let Err(error) = &first {
+        events::control_unavailable(&error.to_string());
+    }
+    let (keeper, store_path) = (Arc::clone(keeper), store_path.to_owned());
+    async move {
+        let mut listening = first;
+        loop {
+            if let Ok(control) = listening {
+                return control.serve(keeper).await;
+            }
+            tokio::select! {
+                () = keeper.stop.cancelled() => return,
+                () = tokio::time::sleep(BIND_PAUSE) => listening = listen(&store_path),
+            }
         }
-        // The process makes nothing that others may open (umask 077); the mode is set for whoever changes that.
-        let listener = StdListener::bind(&address)?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        UnixListener::from_std(listener)
-    };
-    let listener = bind().map_err(|error| {
-        let shown = path.display();
-        io::Error::new(error.kind(), format!("{shown} cannot be made: {error}; move away what stands there"))
-    })?;
-    Ok(Control { listener, path })
+    }
+}
+
+/// Resolves when the daemon stops and nothing is under way any more: until then a set that no disk takes is still to be
+/// had here.
+async fn drained(keeper: &Keeper) {
+    keeper.stop.cancelled().await;
+    while keeper.holds_what_is_on_no_disk() {
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
 }
 
 impl Control {
-    /// Answers until the daemon stops.
-    pub(super) async fn serve(self, keeper: Arc<Keeper>) {
+    async fn serve(self, keeper: Arc<Keeper>) {
         let places = Arc::new(Semaphore::new(MOST_CONVERSATIONS));
         loop {
             let accepted = tokio::select! {
-                () = keeper.stop.cancelled() => break,
+                () = drained(&keeper) => break,
                 accepted = self.accept(&places) => accepted,
             };
             match accepted {
@@ -132,6 +160,3 @@ impl Control {
         Ok((stream, place))
     }
 }
-
-/// How long a conversation goes on after the daemon was asked to stop: long enough for its last reply.
-const LAST_WORDS: Duration = Duration::from_millis(500);
