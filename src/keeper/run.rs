@@ -198,7 +198,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
         }
     }
     patience.end();
-    for oa in keeper.store.statuses(managed, keeper.read_clock()).await? {
+    for oa in keeper.store.helpless(managed, keeper.read_clock()).await? {
         announce(&oa);
     }
     Ok(true)

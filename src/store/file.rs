@@ -223,12 +223,14 @@ fn look(path: &Path, access: Access) -> Result<Option<Connection>, OpenError> {
         if access == Access::Alone {
             conn.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
         }
-        configure(&conn)?;
-        conn.pragma_update(None, "query_only", true)
+        configure(&conn)
     };
     prepare().map_err(|error| sql_error(path, error))?;
     let version = check_identity(&conn, path)?;
-    Ok((version == schema::newest_version()).then_some(conn))
+    let is_seen = schema::see_as_newest(&conn, version)
+        .and_then(|is_seen| conn.pragma_update(None, "query_only", true).map(|()| is_seen))
+        .map_err(|error| sql_error(path, error))?;
+    Ok(is_seen.then_some(conn))
 }
 
 fn open_to_look(path: &Path, access: Access) -> rusqlite::Result<Connection> {

@@ -144,9 +144,18 @@ impl Store {
         self.writer.call(false, fleet::uncertain).await
     }
 
-    /// When the next refresh falls due that is not due yet.
-    pub async fn next_due(&self, now: Time) -> Result<Option<Time>, StoreError> {
-        self.writer.call(false, move |conn| fleet::next_due(conn, now)).await
+    /// How long until the next refresh falls due that is not due yet.
+    pub async fn until_next(&self, now: Reading) -> Result<Option<Duration>, StoreError> {
+        self.writer.call(false, move |conn| fleet::until_next(conn, &now)).await
+    }
+
+    /// The managed OAs about which a person has to do something before anything else can be done.
+    pub async fn helpless(
+        &self,
+        managed: BTreeMap<OaId, Managed>,
+        now: Reading,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        self.writer.call(false, move |conn| view::helpless(conn, &managed, &now)).await
     }
 
     /// Reads the OA again and says what an attempt is to work with.
@@ -285,16 +294,6 @@ impl Store {
     /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.
     pub async fn exercise(&self) -> Result<(), StoreError> {
         self.writer.call(true, fleet::exercise).await
-    }
-
-    /// The status of all OAs.
-    pub async fn statuses(
-        &self,
-        managed: BTreeMap<OaId, Managed>,
-        now: Reading,
-    ) -> Result<Vec<OaStatus>, StoreError> {
-        let slots = Arc::clone(&self.slots);
-        self.writer.call(false, move |conn| view::statuses(conn, Some(&slots), &managed, &now)).await
     }
 
     /// The status of one OA, if the store has it.

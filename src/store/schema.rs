@@ -15,6 +15,25 @@ pub(super) fn newest_version() -> usize {
     MIGRATIONS.len()
 }
 
+/// Lets a reader who must not write see a store of an older version as one of the newest: what the older one does not
+/// have yet is empty. `false`: that version cannot be read so.
+pub(super) fn see_as_newest(conn: &Connection, version: usize) -> rusqlite::Result<bool> {
+    if version == newest_version() {
+        return Ok(true);
+    }
+    if version != 1 {
+        return Ok(false);
+    }
+    conn.execute_batch(
+        "CREATE TEMP VIEW app AS SELECT *, 2 AS window_size, 0 AS strikes, NULL AS window_moved_at, \
+         NULL AS braked_since, 0 AS failed_trials, NULL AS brake_wait_until, NULL AS brake_hold_until, \
+         NULL AS brake_decided_at FROM main.app; \
+         CREATE TEMP VIEW oa AS SELECT *, NULL AS planned_boot, NULL AS planned_uptime, NULL AS next_action_uptime, \
+         NULL AS granted_at, NULL AS granted_until, 0 AS grant_doubt_said FROM main.oa;",
+    )?;
+    Ok(true)
+}
+
 /// Brings the store to the newest version. Does nothing if it is there already.
 pub(super) fn migrate(conn: &Connection) -> rusqlite::Result<()> {
     let read_version = || conn.query_row("PRAGMA user_version", [], |row| row.get::<_, usize>(0));

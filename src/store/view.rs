@@ -199,6 +199,28 @@ pub(super) fn statuses(
     Ok(statuses)
 }
 
+/// The managed OAs without tokens, of another app, or with a row that lacks a part.
+pub(super) fn helpless(
+    conn: &Connection,
+    managed: &BTreeMap<OaId, Managed>,
+    now: &Reading,
+) -> rusqlite::Result<Vec<OaStatus>> {
+    let candidates: Vec<String> = conn
+        .prepare_cached(
+            "SELECT oa_id FROM oa WHERE app_id IS NOT NULL AND (state = 'awaiting_grant' OR set_app_id <> app_id \
+             OR state <> 'awaiting_grant' AND (set_app_id IS NULL OR obtained_at IS NULL \
+             OR refresh_token_expires_at IS NULL OR state IN ('scheduled', 'retrying') AND next_action_at IS NULL)) \
+             ORDER BY oa_id",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut helpless = Vec::new();
+    for oa_id in candidates.into_iter().map(OaId::from) {
+        helpless.extend(status(conn, None, &oa_id, managed.get(&oa_id), now)?);
+    }
+    Ok(helpless)
+}
+
 /// The row as this config has it.
 fn as_managed(row: OaRow, managed: Option<&Managed>) -> OaRow {
     let name = managed.map_or(row.name.clone(), |managed| managed.name.clone());

@@ -81,25 +81,3 @@ fn an_oa_whose_app_is_held_back_is_reminded_of_though_it_is_healthy_itself() {
     assert_eq!(reminded(&bench), ["oa-1", "oa-2"]);
     assert_eq!(reminded(&bench), [""; 0], "each step once");
 }
-
-#[test]
-fn a_store_of_the_first_version_is_taken_over_with_its_rows() {
-    let conn = Connection::open_in_memory().expect("in memory");
-    conn.execute_batch(include_str!("../schema.sql")).expect("the first version");
-    conn.pragma_update(None, "user_version", 1).expect("set");
-    conn.execute_batch(
-        "INSERT INTO app (app_id, refused_since, trial_at) VALUES ('app', 5, 6);
-         INSERT INTO oa (oa_id, app_id, set_app_id, generation, access_token, refresh_token, obtained_at, \
-         access_token_expires_at, refresh_token_expires_at, state, next_action_at, planned_at) \
-         VALUES ('oa-1', 'app', 'app', 7, 'a', 'r', 1000, 2000, 3000, 'scheduled', 1500, 1000);",
-    )
-    .expect("rows of the first version");
-    schema::migrate(&conn).expect("migrated");
-    let row = rows::load(&conn, &oa()).expect("loaded").expect("there");
-    let grant = row.grant.expect("known");
-    assert_eq!((row.generation, grant.granted_at.as_millis(), grant.until.as_millis()), (7, 1_000, 3_000));
-    let app = apps::load(&conn, &AppId::from("app")).expect("loaded");
-    assert!(app.refusal.is_some() && app.window == crate::rotation::Window::default());
-    rows::save(&conn, &row).expect("saved");
-    schema::migrate(&conn).expect("nothing to do");
-}

@@ -4,6 +4,7 @@ mod brake;
 mod clocks;
 mod grants;
 mod resolve;
+mod versions;
 
 use rusqlite::Connection;
 use std::time::Duration;
