@@ -29,7 +29,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`cli`] | the commands: each reads arguments, calls the rooms that know, and prints |
-//! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, the log's events, signals |
+//! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, reload, the control socket, the log's events, signals, systemd |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
@@ -67,14 +67,16 @@
 //! Named in code and tests by these numbers. The simulator's ledger judges them, not the daemon's own word.
 //!
 //! - **I1** No last byte of a request leaves before its attempt is durable.
-//! - **I2** At most one request per OA is under way, over tasks, commands and processes.
+//! - **I2** At most one request per OA is under way, over tasks, reloads, commands and processes.
 //! - **I3** A refresh token is presented at most once, unless a recorded proof that it is unspent stands between.
 //! - **I4** A token set that reached this process is never lost while any copy can be written, and never
 //!   overwritten by an older one. No error path deletes a token.
-//! - **I5** Only what is durable, in store or slot, is published or logged as succeeded.
+//! - **I5** Only what is durable, in store or slot, is published or logged as succeeded. A set that neither would take
+//!   is handed out only by the daemon itself, marked as not durable.
 //! - **I6** One HTTP request per attempt on the wire: no redirects, no retries of the client's own, no reused
 //!   connection, HTTP/1.1, no proxy unless configured.
-//! - **I7** Nothing between the gate and the verdict can be cancelled; a stop bars the gates that are still shut.
+//! - **I7** Nothing between the gate and the verdict can be cancelled, not by a stop, a reload or a caller who went
+//!   away; a stop bars the gates that are still shut.
 //! - **I8** Every state has a next action, or a person named in the log.
 //! - **I9** No secret in a log, error, panic, `Debug`, argument, environment or world-readable file.
 //! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
