@@ -22,7 +22,8 @@
 //! ```
 //!
 //! An attempt that passed the gate and has no verdict leaves its OA *uncertain*, durably. Zalo is then asked with
-//! the old access token, which dies the moment a successor is made: that is the proof.
+//! the old access token, which dies the moment a successor is made: that is the proof. So that a sick endpoint costs
+//! few tokens, each app has a window and a brake (`rotation::window`) through which every attempt has to go.
 //!
 //! # The rooms
 //!

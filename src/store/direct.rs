@@ -8,9 +8,10 @@ use std::path::Path;
 use super::file::{self, OpenError};
 use super::fleet::Managed;
 use super::import::{self, Import, Imported};
+use super::overview::{self, AppStatus};
 use super::resolve;
 use super::slots::Slots;
-use super::view::{self, AppStatus, HistoryEntry, OaStatus, TokenAnswer};
+use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
 use super::writer::{StoreError, classify};
 use crate::clock::Reading;
 use crate::id::{AttemptId, OaId};
@@ -91,7 +92,7 @@ impl Direct {
     /// # Errors
     /// When the store cannot be read.
     pub fn held_apps(&self) -> Result<Vec<AppStatus>, StoreError> {
-        self.read(view::held_apps)
+        self.read(overview::held_apps)
     }
 
     /// The OA's access token, if it can be used now.

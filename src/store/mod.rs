@@ -14,6 +14,7 @@ mod file;
 mod fleet;
 mod import;
 mod journal;
+mod overview;
 mod present;
 mod recovery;
 mod resolve;
@@ -38,12 +39,13 @@ pub use ends::OldGrant;
 pub use file::OpenError;
 pub use fleet::{Due, Managed};
 pub use import::{Import, Imported};
+pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
 pub use recovery::{Opened, Recovered, TakenIn};
 pub use resolve::{Decision, Resolved};
 pub use settle::{Abandoned, Doubt, Settled};
 pub use slots::SpilledAnswer;
-pub use view::{AppStatus, Counts, HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
+pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
 pub use writer::{Health, StoreError};
 
 use crate::clock::{Reading, Time};
@@ -310,7 +312,7 @@ impl Store {
 
     /// How many OAs are in each state.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.writer.call(false, view::counts).await
+        self.writer.call(false, overview::counts).await
     }
 
     /// Makes room for so many answers, if there is not as much already.
