@@ -7,7 +7,7 @@ use super::{Failure, print};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The shell to print them for
+    /// The shell that is to complete
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }

@@ -65,9 +65,9 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Run simulator and daemon together for a while, faults included, and print the simulator's ledger
     Demo(demo::Arguments),
-    /// Print completions for a shell: what its completion script is to hold
+    /// Print a shell's completion script
     Completions(completions::Arguments),
-    /// Print the manual page as roff, for `man -l`
+    /// Print the manual page, as roff
     Man,
 }
 
