@@ -4,11 +4,13 @@
 //! one. May import everything.
 
 mod check;
+mod completions;
 mod control;
 mod demo;
 mod fleet;
 mod history;
 mod import;
+mod man;
 mod owner;
 mod refresh;
 mod resolve;
@@ -19,7 +21,7 @@ mod status;
 mod table;
 mod token;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -63,6 +65,10 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Run simulator and daemon together for a while, faults included, and print the simulator's ledger
     Demo(demo::Arguments),
+    /// Print a shell's completion script
+    Completions(completions::Arguments),
+    /// Print the manual page, as roff
+    Man,
 }
 
 /// An argument that names an OA.
@@ -180,6 +186,8 @@ pub fn main() -> ExitCode {
         }
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Completions(arguments) => completions::run(Arguments::command(), &arguments),
+        Command::Man => man::run(Arguments::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
