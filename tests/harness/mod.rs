@@ -4,6 +4,7 @@
 //! deadline there is says that the test hangs; no test depends on how fast the machine is.
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
+pub mod reader;
 pub mod rows;
 
 use std::net::SocketAddr;
