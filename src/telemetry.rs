@@ -5,8 +5,9 @@
 //! its message could hold anything. Imports nothing of ours.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Layered, SubscriberExt};
@@ -16,10 +17,20 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 /// How many lines wait for a slow reader before the next ones are dropped.
 const WAITING_LINES: usize = 16_384;
 
-/// The running log. Dropped, it writes what still waits, for a second at the most.
+/// How long the end of the log waits for its reader: somewhat longer than the queue itself does.
+const LAST_WORDS: Duration = Duration::from_millis(1_500);
+
+/// The running log.
 pub struct Telemetry {
     control: LogControl,
-    _guard: WorkerGuard,
+    end: End,
+}
+
+/// The end of the queue.
+struct End {
+    guard: WorkerGuard,
+    /// Disconnected when the queue's thread has ended.
+    written: mpsc::Receiver<()>,
 }
 
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
@@ -79,22 +90,40 @@ impl LinesDropped {
     }
 }
 
-/// stderr, with the writes counted that it does not take.
-struct Counted {
+/// Where the lines go, with the writes counted that it does not take.
+struct Counted<W> {
+    to: W,
     failed: Arc<AtomicU64>,
+    /// Dropped with this, when the queue's thread ends.
+    _written: mpsc::Sender<()>,
 }
 
-impl Write for Counted {
+impl<W: Write> Write for Counted<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if io::stderr().write_all(line).is_err() {
+        if self.to.write_all(line).is_err() {
             self.failed.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        // Of an error the queue's thread would forget that it was told to end. Nothing is buffered: what was not
+        // taken is counted.
+        self.to.flush().or(Ok(()))
     }
+}
+
+/// The queue: where lines go in, what is lost on the way, and its end.
+fn queue(to: impl Write + Send + 'static) -> (NonBlocking, LinesDropped, End) {
+    let failed = Arc::new(AtomicU64::new(0));
+    let (tell, written) = mpsc::channel();
+    let (lines, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(Counted { to, failed: Arc::clone(&failed), _written: tell });
+    let dropped = LinesDropped { queue: lines.error_counter(), failed };
+    (lines, dropped, End { guard, written })
 }
 
 /// Starts the log for the whole process.
@@ -103,24 +132,34 @@ impl Write for Counted {
 /// When `filter` is no filter, or a log was started before.
 pub fn start(filter: &str, as_json: bool) -> Result<Telemetry, String> {
     let (filter, filter_handle) = reload::Layer::new(parse(filter)?);
-    let failed = Arc::new(AtomicU64::new(0));
-    let (lines, guard): (NonBlocking, _) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(Counted { failed: Arc::clone(&failed) });
-    let dropped = LinesDropped { queue: lines.error_counter(), failed };
+    let (lines, dropped, end) = queue(io::stderr());
     let (form, form_handle) = reload::Layer::new(form(lines.clone(), as_json));
     tracing_subscriber::registry().with(filter).with(form).try_init().map_err(|error| error.to_string())?;
     log_panics();
     let control = LogControl { lines, dropped, filter: filter_handle, form: form_handle };
-    Ok(Telemetry { control, _guard: guard })
+    Ok(Telemetry { control, end })
 }
 
 impl Telemetry {
     /// What changes the log while it runs.
     pub fn control(&self) -> LogControl {
         self.control.clone()
+    }
+
+    /// Ends the log when what still waits is written, or after a while. `false`: it is not, and whoever writes to
+    /// stderr now waits for its reader as well.
+    pub fn end(self) -> bool {
+        self.end.wait()
+    }
+}
+
+impl End {
+    fn wait(self) -> bool {
+        let End { guard, written } = self;
+        // To a queue that is full the guard cannot say that this is the end, and it complains of that on stdout:
+        // under systemd the same socket whose reader stalls. So it is dropped where nobody waits for it.
+        let end = std::thread::Builder::new().name("log-end".to_owned()).spawn(move || drop(guard));
+        end.is_ok() && written.recv_timeout(LAST_WORDS) == Err(mpsc::RecvTimeoutError::Disconnected)
     }
 }
 
@@ -133,4 +172,74 @@ fn log_panics() {
             "a part of the program panicked; please report this"
         );
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    /// Takes lines while it is not locked.
+    #[derive(Clone, Default)]
+    struct Stalling(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Stalling {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const MORE_THAN_WAIT: u64 = WAITING_LINES as u64 + 1_000;
+
+    fn say(lines: &mut NonBlocking, count: u64) {
+        for _ in 0..count {
+            lines.write_all(b"line\n").expect("never refused");
+        }
+    }
+
+    #[test]
+    fn every_line_is_either_written_or_counted_as_dropped() {
+        let reader = Stalling::default();
+        let (mut lines, dropped, end) = queue(reader.clone());
+        let stalled = reader.0.lock().expect("no panic");
+        say(&mut lines, MORE_THAN_WAIT);
+        // One line may be in the writer's hands.
+        assert!((999..=1_000).contains(&dropped.count()), "{}", dropped.count());
+        drop(stalled);
+        assert!(end.wait());
+        let written = reader.0.lock().expect("no panic").iter().filter(|byte| **byte == b'\n').count() as u64;
+        assert_eq!(written + dropped.count(), MORE_THAN_WAIT);
+    }
+
+    #[test]
+    fn a_line_that_is_refused_is_counted() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+        let (mut lines, dropped, end) = queue(Full);
+        say(&mut lines, 10);
+        assert!(end.wait());
+        assert_eq!(dropped.count(), 10);
+    }
+
+    #[test]
+    fn the_end_says_when_the_reader_stalls() {
+        let reader = Stalling::default();
+        let (mut lines, _dropped, end) = queue(reader.clone());
+        let stalled = reader.0.lock().expect("no panic");
+        say(&mut lines, MORE_THAN_WAIT);
+        assert!(!end.wait());
+        drop(stalled);
+    }
 }

@@ -1,5 +1,6 @@
 //! `demo`, as somebody sees it who tries the program for the first time.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -95,6 +96,54 @@ async fn a_demo_that_is_interrupted_cleans_up_and_shows_its_ledger_all_the_same(
     assert!(shown.contains("the ledger is clean"), "{shown}");
     assert_empty(place.path());
     assert!(!is_anybody_at_work_in(place.path()));
+}
+
+#[tokio::test]
+async fn the_daemons_log_is_appended_to_a_file_of_its_owner_as_it_came() {
+    let place = TempDir::new().expect("a temporary directory");
+    let kept = TempDir::new().expect("a temporary directory");
+    let log = kept.path().join("log");
+    for run in 1..=2 {
+        let mut child = demo(place.path(), "15s").arg("--log").arg(&log).spawn().expect("the binary runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let read = async {
+            while let Some(line) = lines.next_line().await.expect("readable") {
+                if line.contains("refresh.succeeded") {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, read).await.expect("an OA is refreshed");
+        let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        rustix::process::kill_process(pid.expect("running"), rustix::process::Signal::INT)
+            .expect("signalled");
+        while lines.next_line().await.expect("readable").is_some() {}
+        let (code, _, stderr) = ended(child.wait_with_output()).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        let text = std::fs::read_to_string(&log).expect("kept");
+        let events: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+        // From the first line to the last; a second run does not overwrite the first.
+        assert_eq!((count("daemon.started"), count("daemon.stopped")), (run, run), "{text}");
+        assert!(count("refresh.planned") >= run, "what is not shown is kept as well:\n{text}");
+        assert!(!text.contains(MARKER), "a secret is in the log:\n{text}");
+    }
+    let mode = std::fs::metadata(&log).expect("kept").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_kept_is_refused_before_anything_begins() {
+    let place = TempDir::new().expect("a temporary directory");
+    let log = place.path().join("no-such-directory/log");
+    let (code, stdout, stderr) = ended(demo(place.path(), "15s").arg("--log").arg(&log).output()).await;
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.starts_with("the log cannot be kept in ") && stderr.contains("name another file"),
+        "{stderr}"
+    );
+    assert_empty(place.path());
 }
 
 #[tokio::test]

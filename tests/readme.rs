@@ -1,17 +1,12 @@
 //! Holds the README to the program: its events, commands, exit codes, states, reasons, and the tests that it names.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod events;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the log says, or what a table says that it says: the levels and fields of each event.
-type Events = BTreeMap<String, Event>;
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Event {
-    levels: BTreeSet<String>,
-    fields: BTreeSet<String>,
-}
+use events::{Event, Events, events_of_the_program};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -44,84 +39,6 @@ fn quoted(cell: &str) -> Vec<String> {
 
 fn first_quoted(rows: &[Vec<String>]) -> BTreeSet<String> {
     rows.iter().filter_map(|row| quoted(&row[0]).into_iter().next()).collect()
-}
-
-/// All files of the program.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a readable folder") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// Every `info!(…, event = "name", …)` of the program.
-fn events_of_the_program() -> Events {
-    let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
-    let mut events = Events::new();
-    for file in files {
-        let text = std::fs::read_to_string(&file).expect("a readable file");
-        let mut understood = 0;
-        for level in ["error", "warn", "info", "debug", "trace"] {
-            for (at, call) in text.match_indices(&format!("{level}!(")) {
-                let arguments = arguments(&text[at + call.len()..]);
-                let Some(name) = arguments.iter().find_map(|argument| argument.strip_prefix("event = "))
-                else {
-                    continue;
-                };
-                understood += 1;
-                let event = events.entry(name.trim_matches('"').to_owned()).or_default();
-                event.levels.insert(level.to_owned());
-                event.fields.extend(
-                    arguments
-                        .iter()
-                        .filter(|argument| !argument.starts_with("event = ") && !argument.starts_with('"'))
-                        .map(|argument| {
-                            argument.split(" = ").next().unwrap_or_default().trim_start_matches(['%', '?'])
-                        })
-                        .map(str::to_owned),
-                );
-            }
-        }
-        assert_eq!(
-            understood,
-            text.matches("event = \"").count(),
-            "{}: an event of another kind",
-            file.display()
-        );
-    }
-    events
-}
-
-/// The arguments of a call, from behind its opening parenthesis to the closing one.
-fn arguments(text: &str) -> Vec<String> {
-    let mut found = vec![String::new()];
-    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
-    for c in text.chars() {
-        match c {
-            _ if in_string => {
-                in_string = is_escaped || c != '"';
-                is_escaped = !is_escaped && c == '\\';
-            }
-            '"' => in_string = true,
-            '(' | '[' | '{' => depth += 1,
-            ')' if depth == 0 => break,
-            ')' | ']' | '}' => depth -= 1,
-            ',' if depth == 0 => {
-                found.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if let Some(last) = found.last_mut() {
-            last.push(c);
-        }
-    }
-    found.iter().map(|argument| argument.trim().to_owned()).filter(|argument| !argument.is_empty()).collect()
 }
 
 #[test]

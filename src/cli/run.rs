@@ -19,8 +19,14 @@ pub(super) fn run(load: impl FnOnce() -> Result<Config, Failure>) -> Result<(), 
     let runtime = runtime()?;
     let outcome = runtime.block_on(keeper::run(config, telemetry.control(), signals));
     runtime.shutdown_timeout(LAST_PATIENCE);
-    drop(telemetry);
-    outcome.map_err(Failure::from)
+    let ended = outcome.map_err(Failure::from);
+    if !telemetry.end()
+        && let Err(failure) = &ended
+    {
+        // The sentence would wait on stderr for a reader that stalls, and nobody start the daemon again meanwhile.
+        std::process::exit(failure.exit_code.into());
+    }
+    ended
 }
 
 impl From<RunError> for Failure {

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
 pub mod disk;
+pub mod reader;
 pub mod rows;
 
 use std::net::SocketAddr;

@@ -13,13 +13,16 @@ mod stage;
 mod verdict;
 mod words;
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, print, runtime};
+use super::{Failure, exit, print, runtime};
 use board::Board;
 use daemon::Daemon;
 use screen::Screen;
@@ -41,6 +44,9 @@ pub(super) struct Arguments {
     /// How long to run, from 15s to 10m
     #[arg(long = "for", value_name = "DURATION", default_value = "45s", value_parser = parse_length)]
     length: Duration,
+    /// Append the daemon's log to this file, each line as it comes; a new file is readable by its owner alone
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 fn parse_length(text: &str) -> Result<Duration, String> {
@@ -54,12 +60,40 @@ fn parse_length(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let log = arguments.log.as_deref().map(Log::open).transpose()?;
     let runtime = runtime()?;
-    runtime.block_on(play(arguments.length))
+    runtime.block_on(play(arguments.length, log))
+}
+
+/// The file that keeps the daemon's log.
+struct Log {
+    file: File,
+    name: PathBuf,
+}
+
+impl Log {
+    fn open(name: &Path) -> Result<Log, Failure> {
+        let mut open = File::options();
+        match open.append(true).create(true).mode(0o600).open(name) {
+            Ok(file) => Ok(Log { file, name: name.to_owned() }),
+            Err(error) => Err(Log::failure(name, &error)),
+        }
+    }
+
+    /// Line and newline in one piece, so that a file that others append to as well keeps whole lines.
+    fn append(&mut self, line: &str) -> Result<(), Failure> {
+        let line = format!("{line}\n");
+        self.file.write_all(line.as_bytes()).map_err(|error| Log::failure(&self.name, &error))
+    }
+
+    fn failure(name: &Path, error: &std::io::Error) -> Failure {
+        let sentence = format!("the log cannot be kept in {}: {error}; name another file", name.display());
+        Failure::new(exit::FAILED, sentence)
+    }
 }
 
 /// Sets the stage, plays, and judges. Whatever goes wrong: the daemon is ended and the directory removed.
-async fn play(length: Duration) -> Result<(), Failure> {
+async fn play(length: Duration, log: Option<Log>) -> Result<(), Failure> {
     let stop = stop_on_signal()?;
     let mut show = Show {
         stage: Stage::set_up().await?,
@@ -67,6 +101,7 @@ async fn play(length: Duration) -> Result<(), Failure> {
         screen: if wants_screen() { Screen::open() } else { None },
         consents: Vec::new(),
         last_words: String::new(),
+        log,
     };
     show.narrate(&format!(
         "the simulator listens on {}, the store is in {}",
@@ -115,6 +150,8 @@ struct Show {
     consents: Vec<(usize, Instant)>,
     /// The last line of the daemon's that is no event: why it could not go on.
     last_words: String,
+    /// Where the daemon's log is kept, if it is.
+    log: Option<Log>,
 }
 
 impl Show {
@@ -149,6 +186,9 @@ impl Show {
 
     /// Takes in one line of the daemon's log.
     fn hear(&mut self, line: &str) -> Result<(), Failure> {
+        if let Some(log) = &mut self.log {
+            log.append(line)?;
+        }
         let Some(event) = Event::read(line) else {
             line.clone_into(&mut self.last_words);
             return Ok(());

@@ -159,6 +159,9 @@ retry_first = "500ms"
 retry_max = "1s"
 settle = "700ms"
 
+[schedule]
+heartbeat = "* * * * * *"
+
 [[app]]
 id = "{APP}"
 secret_key_file = "app.secret"
