@@ -19,10 +19,11 @@ const EXIT_STATUS: Entries = &[
     ("0", "Done."),
     ("1", "Failed."),
     ("2", "Wrong usage."),
+    ("69", "No daemon is running, and this command needs one."),
     (
         "75",
-        "Not now: no access token is valid, another daemon works on the same store, or Zalo could not be asked. \
-         Try again later.",
+        "Not now: no access token is valid, an attempt is under way or undecided, another daemon works on the same \
+         store, or Zalo could not be asked. Try again later.",
     ),
     ("77", "Not permitted: the store has a wrong owner or mode, or a file may not be read."),
     ("78", "The config (a secret file that others may read among it) or the store cannot be used as it is."),
@@ -37,7 +38,8 @@ const FILES: Entries = &[
     (
         "/var/lib/zalo-tokend/tokens.db",
         "The store, where the config names no other and $STATE_DIRECTORY is not set. It and the files beside it \
-         whose names begin with \"tokens.db-\" hold the only copy of the tokens, and only their owner may open them.",
+         whose names begin with \"tokens.db-\" hold the only copy of the tokens, and only their owner may open them. One of them, tokens.db-control, is the \
+         socket at which refresh and resolve reach the daemon.",
     ),
 ];
 

@@ -11,18 +11,18 @@ use crate::keeper::control::protocol::{Choice, Request};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
-#[group(required = true, multiple = false, id = "decision")]
+#[command(group(clap::ArgGroup::new("decision").args(["present", "give_up", "adopt_answer"]).required(true)))]
 pub(super) struct Arguments {
     #[command(flatten)]
     oa: OaArgument,
     /// Present the refresh token once more: if it was spent, the grant may be lost
-    #[arg(long, group = "decision")]
+    #[arg(long)]
     present: bool,
     /// The answer is lost: a person has to grant consent again
-    #[arg(long, group = "decision")]
+    #[arg(long)]
     give_up: bool,
     /// Take in the tokens of this file, read out of the answer that was kept; - is stdin
-    #[arg(long, value_name = "FILE", group = "decision")]
+    #[arg(long, value_name = "FILE")]
     adopt_answer: Option<PathBuf>,
 }
 
