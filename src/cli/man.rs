@@ -38,8 +38,11 @@ const FILES: Entries = &[
     (
         "/var/lib/zalo-tokend/tokens.db",
         "The store, where the config names no other and $STATE_DIRECTORY is not set. It and the files beside it \
-         whose names begin with \"tokens.db-\" hold the only copy of the tokens, and only their owner may open them. One of them, tokens.db-control, is the \
-         socket at which refresh and resolve reach the daemon.",
+         whose names begin with \"tokens.db-\" hold the only copy of the tokens, and only their owner may open them.",
+    ),
+    (
+        "tokens.db-control",
+        "Beside the store: the socket at which refresh and resolve reach the running daemon.",
     ),
 ];
 
@@ -78,8 +81,14 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn write_page(command: Command, page: &mut Vec<u8>) -> std::io::Result<()> {
-    // As they were described: what clap adds to each by itself (help, the global options) would stand in each.
-    let commands: Vec<Command> = command.get_subcommands().cloned().collect();
+    // Each for itself, since what clap adds by itself (help, the global options) would stand in each; and complete,
+    // since only then a group knows its options.
+    let alone = |command: &Command| {
+        let mut command = command.clone().disable_help_flag(true);
+        command.build();
+        command
+    };
+    let commands: Vec<Command> = command.get_subcommands().map(alone).collect();
     let name = command.get_name().to_owned();
     let version = command.get_version().unwrap_or_default().to_owned();
     let man = Man::new(command.disable_help_subcommand(true))
@@ -177,7 +186,7 @@ fn describe(name: &str, command: Command, page: &mut Vec<u8>) -> std::io::Result
     roff.text([roman(format!("{}.", about.map(ToString::to_string).unwrap_or_default()))]);
     roff.to_writer(page)?;
     let mut options = Vec::new();
-    Man::new(command.disable_help_flag(true)).render_options_section(&mut options)?;
+    Man::new(command).render_options_section(&mut options)?;
     // The library gives the options a heading of the page; here they stand under that of the command.
     let options = String::from_utf8_lossy(&options);
     let lines = options.split_inclusive('\n').filter(|line| !line.starts_with(".SH "));
