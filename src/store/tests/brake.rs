@@ -44,6 +44,17 @@ impl Bench {
         self.try_to_present(&herd.find(is_free).expect("one is left")).1
     }
 
+    /// What brakes the app if one strike is not enough.
+    fn conclude_another_unknown(&self) {
+        let heard = apps::Heard {
+            app_id: &AppId::from("app"),
+            news: crate::rotation::AppNews::Lost,
+            began_at: self.now,
+            next_at: None,
+        };
+        apps::hear(&self.conn, &heard, &self.timing, self.now, Roll(0.5)).expect("heard");
+    }
+
     fn trial_at(&self) -> Time {
         let app = apps::load(&self.conn, &AppId::from("app")).expect("loaded");
         app.window.brake.expect("braked").trial_at()
@@ -122,6 +133,33 @@ fn while_attempts_turn_out_spent_the_trial_waits_until_a_quarter_of_the_lead_is_
     let now = at(bench.now);
     settle::prove_unspent(&bench.conn, attempts[1], proof, &bench.timing, &now, Roll(0.5)).expect("proven");
     assert!(bench.trial_at() < bench.now.plus(HOUR) && soon < last_call, "unspent: the usual wait is enough");
+}
+
+#[test]
+fn a_trial_that_fails_under_a_spending_gateway_is_followed_by_the_last_call_of_the_next() {
+    let mut bench = Bench::new();
+    bench.timing.jitter = Duration::ZERO;
+    for n in 1..=4 {
+        bench.now = START.plus(HOUR * n);
+        bench.import(&OaId::from(format!("herd-{n:03}")), n);
+    }
+    bench.now = START.plus(24 * HOUR);
+    // The first is due; the second is tried by its last call, and the third not before its own.
+    for n in 1..=2 {
+        let last_call = START.plus(HOUR * (25 + n)).minus(HOUR / 2);
+        bench.now = if n == 1 { bench.now } else { last_call };
+        let due = bench.due_beside(&[]);
+        assert_eq!(due[0].oa_id.as_str(), format!("herd-{n:03}"));
+        let attempt = bench.present_one(&due[0].oa_id);
+        bench.conclude(attempt, unknown());
+        bench.conclude_another_unknown();
+        settle::prove_spent(&bench.conn, attempt, &bench.timing, &at(bench.now)).expect("proven");
+        assert_eq!(bench.trial_at(), last_call.plus(HOUR));
+    }
+    bench.now = bench.trial_at();
+    let attempt = bench.present_one(&OaId::from("herd-003"));
+    bench.conclude(attempt, unknown());
+    assert_eq!(bench.trial_at(), START.plus(HOUR * 29).minus(HOUR / 2), "before anything was asked about it");
 }
 
 #[test]

@@ -76,8 +76,10 @@ fn an_access_token_alone_is_served_and_a_person_is_called() {
 fn i4_tokens_that_were_in_use_before_are_not_taken_for_those_of_the_lost_answer() {
     let (bench, attempt) = Bench::in_doubt(false);
     assert_eq!(bench.resolve(attempt, &Decision::Adopt(tokens(1))), Resolved::Old, "the presented one");
-    let half = GrantedTokens { refresh_token: None, ..tokens(1) };
-    assert_eq!(bench.resolve(attempt, &Decision::Adopt(half)), Resolved::Old);
+    for (refresh, access) in [(None, 1), (tokens(1).refresh_token, 2)] {
+        let mixed = GrantedTokens { refresh_token: refresh, ..tokens(access) };
+        assert_eq!(bench.resolve(attempt, &Decision::Adopt(mixed)), Resolved::Old);
+    }
     assert_eq!(
         (bench.state().0, bench.undecided()),
         (State::Uncertain, Some(attempt)),
