@@ -2,75 +2,11 @@
 
 mod harness;
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use harness::{Bench, text};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use harness::Bench;
+use harness::small_disk::SmallDisk;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
-
-/// A file system of 3 MiB that only this test sees. It goes with the process that holds its namespace.
-struct SmallDisk {
-    _holder: Child,
-    enter: Vec<String>,
-    mount: String,
-}
-
-impl SmallDisk {
-    /// Mounts it where the bench's store will be, and lets every command of the bench run there.
-    async fn under(bench: &Bench) -> SmallDisk {
-        let mount = bench.path("state");
-        std::fs::create_dir(&mount).expect("made");
-        let mount = mount.display().to_string();
-        let is_root = rustix::process::geteuid().is_root();
-        let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
-        let script = "mount -t tmpfs -o size=3m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
-        let mut holder = Command::new("unshare")
-            .args(user)
-            .args(["--mount", "sh", "-c", script, &mount])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("unshare (util-linux) is installed");
-        let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
-        let said = lines.next_line().await.expect("read");
-        assert_eq!(said.as_deref(), Some("mounted"), "this user may not mount in a namespace of its own");
-        let pid = holder.id().expect("running").to_string();
-        let user: &[&str] = if is_root { &[] } else { &["--user", "--preserve-credentials"] };
-        let enter: Vec<String> = [&["nsenter", "--target", &pid, "--mount"], user]
-            .concat()
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect();
-        bench.prefix.lock().expect("not poisoned").clone_from(&enter);
-        SmallDisk { _holder: holder, enter, mount }
-    }
-
-    async fn shell(&self, script: &str) -> String {
-        let output = Command::new(&self.enter[0])
-            .args(&self.enter[1..])
-            .args(["sh", "-c", script])
-            .current_dir("/")
-            .output()
-            .await
-            .expect("nsenter runs");
-        text(&output.stdout)
-    }
-
-    /// Fills it to the last byte.
-    async fn fill(&self) {
-        let filler = format!("{}/filler", self.mount);
-        self.shell(&format!("cat /dev/zero > {filler} 2>/dev/null; true")).await;
-        let free = self.shell(&format!("df --output=avail {} | tail -1", self.mount)).await;
-        assert_eq!(free.trim(), "0", "the disk is full");
-    }
-
-    async fn free(&self) {
-        self.shell(&format!("rm {}/filler", self.mount)).await;
-    }
-}
 
 async fn bench_with_an_answer_held() -> (Bench, SmallDisk) {
     let bench = Bench::new().await;
