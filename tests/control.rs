@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::disk::SmallDisk;
+use harness::small_disk::SmallDisk;
 use harness::{Bench, Daemon, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -25,11 +25,6 @@ impl Bench {
 
     fn socket(&self) -> PathBuf {
         self.path("state/tokens.db-control")
-    }
-
-    async fn report(&self) -> Value {
-        let output = self.run(&["status", "--json"]).await;
-        serde_json::from_slice(&output.stdout).expect("JSON")
     }
 }
 

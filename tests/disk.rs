@@ -5,7 +5,7 @@ mod harness;
 use std::time::Duration;
 
 use harness::Bench;
-use harness::disk::SmallDisk;
+use harness::small_disk::SmallDisk;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 async fn bench_with_an_answer_held() -> (Bench, SmallDisk) {

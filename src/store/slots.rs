@@ -91,22 +91,27 @@ impl Slots {
         Ok(())
     }
 
-    /// Adds empty slots, written in full and synced, until there are `count`.
+    /// Adds empty slots, written in full and synced, until there are `count`. What cannot be had whole is given back: it
+    /// would be missing on a disk that is full already.
     pub(super) fn grow(&self, count: usize) -> io::Result<()> {
         let before = self.count()?;
-        let empty = vec![0; SLOT_SIZE];
-        for index in before..count {
-            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
-        }
         if before < count {
-            self.file.sync_all().inspect_err(|_| {
+            self.append_empty(before, count).inspect_err(|_| {
                 if let Err(error) = self.file.set_len((before * SLOT_SIZE) as u64) {
-                    tracing::debug!(%error, "slots that were not synced cannot be taken back");
+                    tracing::debug!(%error, "slots that were not made whole cannot be taken back");
                 }
             })?;
             lock(&self.free).extend((before..count).rev());
         }
         Ok(())
+    }
+
+    fn append_empty(&self, from: usize, to: usize) -> io::Result<()> {
+        let empty = vec![0; SLOT_SIZE];
+        for index in from..to {
+            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
+        }
+        self.file.sync_all()
     }
 
     /// Takes a free slot, if there is one.

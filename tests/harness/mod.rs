@@ -4,9 +4,10 @@
 //! deadline there is says that the test hangs; no test depends on how fast the machine is.
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
-pub mod disk;
+pub mod herd;
 pub mod reader;
 pub mod rows;
+pub mod small_disk;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -100,6 +101,14 @@ impl Bench {
         self.write_config();
     }
 
+    /// From now on the OA is one of this app's.
+    pub fn move_oa(&self, oa: &str, app: &str) {
+        for (_, of) in lock(&self.oas).iter_mut().filter(|(id, _)| id == oa) {
+            app.clone_into(of);
+        }
+        self.write_config();
+    }
+
     pub fn set_refresh(&self, settings: &str) {
         settings.clone_into(&mut lock(&self.refresh));
         self.write_config();
@@ -143,7 +152,13 @@ impl Bench {
         for (oa, app) in &*lock(&self.oas) {
             text.push_str(&format!("[[oa]]\nid = \"{oa}\"\napp = \"{app}\"\n"));
         }
-        std::fs::write(self.config(), text).expect("written");
+        self.write_whole_config(&text);
+    }
+
+    /// Puts this text in the place of the config at once, so that nobody reads half of it.
+    pub fn write_whole_config(&self, text: &str) {
+        std::fs::write(self.path("config.new"), text).expect("written");
+        std::fs::rename(self.path("config.new"), self.config()).expect("renamed");
     }
 
     /// Runs a command to its end. Its output is searched for secrets, unless it is `token`.
@@ -339,6 +354,33 @@ impl Daemon {
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_raw(self.pid.cast_signed()).expect("a pid");
         rustix::process::kill_process(pid, signal).expect("signalled");
+    }
+
+    /// Waits until the log has this text.
+    pub async fn wait_for_text(&self, text: &str) {
+        let mut changed = self.changed.clone();
+        let found = tokio::time::timeout(DEADLINE, async {
+            while !self.log().contains(text) {
+                assert!(changed.changed().await.is_ok(), "the daemon ended without {text}:\n{}", self.log());
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no {text} came:\n{}", self.log()));
+    }
+
+    /// SIGHUP, and the event that says that the config is in force.
+    pub async fn reload(&self) -> Value {
+        self.after_hup("config.reloaded").await
+    }
+
+    /// SIGHUP, and the event that says that the config is not taken over.
+    pub async fn reload_in_vain(&self) -> Value {
+        self.after_hup("config.rejected").await
+    }
+
+    async fn after_hup(&self, event: &str) -> Value {
+        let before = self.events(event).len();
+        self.signal(rustix::process::Signal::HUP);
+        self.wait_for_nth(event, before + 1).await
     }
 
     /// SIGTERM, and how it ended.

@@ -1,4 +1,4 @@
-//! A disk that can be filled: a small tmpfs in a mount namespace of the test's own.
+//! Disks that are full: a small tmpfs in a mount namespace of the test's own.
 
 use std::process::Stdio;
 
@@ -45,7 +45,6 @@ impl SmallDisk {
         SmallDisk { _holder: holder, enter, mount }
     }
 
-    /// Runs a script where the disk is seen.
     pub async fn shell(&self, script: &str) -> String {
         let output = Command::new(&self.enter[0])
             .args(&self.enter[1..])
@@ -65,7 +64,6 @@ impl SmallDisk {
         assert_eq!(free.trim(), "0", "the disk is full");
     }
 
-    /// Makes room again.
     pub async fn free(&self) {
         self.shell(&format!("rm {}/filler", self.mount)).await;
     }
