@@ -47,8 +47,17 @@ pub(super) fn take_reminders(
     now: Time,
 ) -> rusqlite::Result<Vec<(OaId, Reminder)>> {
     let held: BTreeSet<AppId> = apps::held(tx)?.into_iter().map(|app| app.app_id).collect();
+    let longest = ladder.iter().copied().max().unwrap_or_default();
+    // Of a large fleet most end later than any step, and are not looked at.
+    let ending: Vec<String> = tx
+        .prepare_cached(
+            "SELECT oa_id FROM oa WHERE refresh_token_expires_at <= ?1 AND app_id IS NOT NULL ORDER BY oa_id",
+        )?
+        .query_map([now.plus(longest).as_millis()], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     let mut due = Vec::new();
-    for mut row in rows::load_all(tx)? {
+    for oa_id in ending {
+        let Some(mut row) = rows::load(tx, &OaId::from(oa_id))? else { continue };
         let Some(set) = row.set.as_ref().filter(|_| is_neglected(&row, &held)) else { continue };
         if let Some(reminder) = reminder(ladder, set.refresh_token_expires_at, row.reminded_step, now) {
             row.reminded_step = Some(reminder.step);
