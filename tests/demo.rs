@@ -10,8 +10,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use zalo_tokend::simulator::MARKER;
 
-/// A demo of 15 seconds that takes this long hangs.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// A demo of 30 seconds that takes this long hangs.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// `demo` with its temporary directory in `place`, and plain output.
 fn demo(place: &Path, length: &str) -> Command {
@@ -51,25 +51,134 @@ fn is_anybody_at_work_in(place: &Path) -> bool {
         .any(|arguments| String::from_utf8_lossy(&arguments).contains(place))
 }
 
-#[tokio::test]
-async fn a_short_demo_shows_refreshes_and_faults_and_ends_with_a_clean_ledger() {
+/// What the demo printed.
+struct Told(String);
+
+impl Told {
+    fn line(&self, start: &str) -> &str {
+        let found = self.0.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line begins with {start:?}:\n{}", self.0))
+    }
+
+    /// The number in the ledger's summary.
+    fn number(&self, start: &str) -> u64 {
+        let number = self.line(start).split_whitespace().last().expect("a number");
+        number.parse().expect("a number")
+    }
+
+    /// That these stand in it, in this order.
+    fn assert_order(&self, shown: &[&str]) {
+        let mut rest = self.0.as_str();
+        for shown in shown {
+            let at = rest.find(shown);
+            let at = at.unwrap_or_else(|| panic!("{shown:?} is not shown, or not in its place:\n{}", self.0));
+            rest = &rest[at + shown.len()..];
+        }
+    }
+
+    fn count(&self, shown: &str) -> usize {
+        self.0.matches(shown).count()
+    }
+
+    /// The table of acts: what each is called, and what came of it.
+    fn acts(&self) -> Vec<(String, String)> {
+        let mut lines = self.0.lines().skip_while(|line| !line.starts_with("faults on purpose")).skip(1);
+        let mut acts = Vec::new();
+        while let (Some(head), Some(came_of_it)) =
+            (lines.next().filter(|line| !line.is_empty()), lines.next())
+        {
+            // The second, whom it concerns, the label.
+            let label = head.trim_start().splitn(3, "  ").nth(2).expect("three columns");
+            acts.push((label.trim().to_owned(), came_of_it.trim().to_owned()));
+        }
+        acts
+    }
+
+    fn assert_that_all_is_well(&self, oas: u32) {
+        assert_eq!(self.number("presented again without proof"), 0);
+        assert_eq!(self.number("violations"), 0);
+        assert!(self.number("presentations") > 0 && self.number("spends") > 0, "{}", self.0);
+        self.line("answers lost");
+        self.line("the ledger is clean");
+        self.line(&format!("all {oas} OAs hold an access token that the simulator accepts"));
+    }
+}
+
+/// A demo of this length that has to end well.
+async fn played(length: &str) -> Told {
     let place = TempDir::new().expect("a temporary directory");
-    let (code, stdout, stderr) = ended(demo(place.path(), "15s").output()).await;
+    let (code, stdout, stderr) = ended(demo(place.path(), length).output()).await;
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
     assert_eq!(stderr, "");
-    let line = |start: &str| stdout.lines().find(|line| line.starts_with(start)).expect(start).to_owned();
-    let number = |start: &str| line(start).split_whitespace().last().expect("a number").to_owned();
-    assert_eq!(number("presented again without proof"), "0");
-    assert_ne!(number("presentations"), "0");
-    assert_ne!(number("spends"), "0");
-    line("answers lost");
-    line("the ledger is clean");
-    line("all 7 OAs hold an access token that the simulator accepts");
-    for shown in ["refresh.succeeded", "-- the next", "reset before the last byte", "refresh.uncertain"] {
-        assert!(stdout.contains(shown), "{shown} is not shown:\n{stdout}");
-    }
     assert_empty(place.path());
     assert!(!is_anybody_at_work_in(place.path()));
+    Told(stdout)
+}
+
+#[tokio::test]
+async fn a_demo_of_full_length_shows_every_act_and_how_it_was_settled() {
+    let told = played("30s").await;
+    told.assert_that_all_is_well(10);
+    let lost_unspent = "outcome unknown → old token lives → still lives: unspent";
+    let lost_spent = "outcome unknown → old token dead: spent → needs a person → new consent";
+    let expected = [
+        ("reset before the last byte", ""),
+        ("answer lost, not spent", lost_unspent),
+        ("outage: 502 for all", "outcomes unknown → braked → trial 1 failed → "),
+        ("broken config, SIGHUP", "refused: the old one stays in force → the daemon goes on"),
+        ("changed config, SIGHUP", "taken over → imported → new OA refreshed"),
+        ("kill -9, not spent", "killed while it waits → outcome unknown → "),
+        ("reset after the spend", lost_spent),
+        ("503, not spent", lost_unspent),
+        ("connection refused", "not presented: unspent"),
+        ("slow answer", "waited for: refreshed"),
+        ("reset, spent shortly after", "outcome unknown → "),
+        ("kill -9 after the spend", "killed while it waits → outcome unknown → "),
+    ];
+    let acts = told.acts();
+    for ((label, came_of_it), (expected_label, beginning)) in acts.iter().zip(expected) {
+        assert_eq!(label, expected_label, "{acts:?}");
+        assert!(came_of_it.starts_with(beginning), "{label}: {came_of_it}");
+    }
+    assert!(acts.len() >= expected.len(), "{acts:?}");
+    assert!(acts[2].1.ends_with("released by a success → all branches refreshed"), "{}", acts[2].1);
+    for killed in [&acts[5].1, &acts[11].1] {
+        assert!(killed.ends_with("refreshed") || killed.ends_with("new consent"), "{killed}");
+    }
+
+    told.assert_order(&["answers every branch", "refresh.uncertain", "app.braked", "app.released"]);
+    told.assert_order(&["a slip of the pen", "config.rejected", "set right again", "refresh.succeeded"]);
+    told.assert_order(&[
+        "comes with an app of its own",
+        "config.reloaded              2 added, 1 changed, 0 removed; other settings of [refresh]",
+        "grants consent for Gốm Bát and imports",
+        "Gốm Bát       oa.imported",
+        "Gốm Bát       refresh.succeeded",
+    ]);
+    for spent in ["is NOT spent", "IS spent"] {
+        told.assert_order(&[
+            &format!("(kill -9) while it waits for it; the refresh token {spent}"),
+            "-- the daemon is killed",
+            "-- the daemon is started again",
+            "daemon.started",
+            "refresh.uncertain            the program ended before an answer came",
+            "refresh.probed",
+        ]);
+    }
+    assert_eq!((told.count("daemon.started"), told.count("daemon.stopped")), (3, 1), "{}", told.0);
+    assert!(told.count("  -- ") >= expected.len(), "each act is announced: {}", told.0);
+    assert!(told.number("answers lost") >= 2, "{}", told.0);
+}
+
+#[tokio::test]
+async fn a_short_demo_shows_refreshes_and_faults_and_ends_with_a_clean_ledger() {
+    let told = played("15s").await;
+    let has_newcomer = told.0.contains("config.reloaded");
+    told.assert_that_all_is_well(if has_newcomer { 10 } else { 9 });
+    for shown in ["refresh.succeeded", "-- the next", "reset before the last byte", "refresh.uncertain"] {
+        assert!(told.0.contains(shown), "{shown} is not shown:\n{}", told.0);
+    }
+    assert_eq!((told.count("daemon.started"), told.count("daemon.stopped")), (1, 1), "{}", told.0);
 }
 
 #[tokio::test]

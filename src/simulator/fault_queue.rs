@@ -37,6 +37,11 @@ impl FaultQueue {
         self.waiting.clear();
     }
 
+    /// Forgets the rules that are for this OA alone.
+    pub(super) fn clear_of(&mut self, oa_id: &OaId) {
+        self.waiting.retain(|(_, oa), _| oa.as_ref() != Some(oa_id));
+    }
+
     /// The oldest rule that fits, used up by one.
     pub(super) fn take(&mut self, phase: Phase, oa: Option<&OaId>) -> Option<Fault> {
         let general = (phase, None);
@@ -91,6 +96,11 @@ mod tests {
         assert_eq!(take(Some(&one)), Some(501), "the general rule is older than the second of its own");
         assert_eq!(take(Some(&two)), None);
         assert_eq!([take(Some(&one)), take(Some(&one)), take(Some(&one))], [Some(502), Some(502), None]);
+        queue.add(rule(503).for_oa("1"));
+        queue.add(rule(504).for_oa("2"));
+        queue.clear_of(&one);
+        assert_eq!(status(queue.take(Phase::AfterRequest, Some(&one))), None);
+        assert_eq!(status(queue.take(Phase::AfterRequest, Some(&two))), Some(504), "another OA's rule stays");
         queue.add(Rule::forever(Fault::CloseAtAccept));
         assert!((0..100).all(|_| queue.take(Phase::Accept, None) == Some(Fault::CloseAtAccept)));
         assert_eq!(queue.take(Phase::AfterRequest, Some(&one)), None);

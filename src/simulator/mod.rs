@@ -130,6 +130,11 @@ impl Simulator {
         self.shared.lock().core.faults.clear();
     }
 
+    /// Forgets the faults of this OA alone that have not happened yet.
+    pub fn clear_faults_of(&self, oa_id: &str) {
+        self.shared.lock().core.faults.clear_of(&OaId::from(oa_id));
+    }
+
     /// Behaves like this from now on.
     pub fn set_variant(&self, variant: Variant) {
         self.shared.lock().core.model.variant = variant;

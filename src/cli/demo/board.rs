@@ -1,33 +1,21 @@
-//! What is known at this moment: the OAs as the store shows them, their last events, the ledger's counts, and
-//! when the next fault is due.
+//! What is known at this moment: the OAs as the store shows them, their last events, and the ledger's counts.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Failure;
 use super::super::table::Tone;
 use super::script::Script;
-use super::stage::{SHOPS, Stage};
+use super::shops::{SHOPS, branches, place_of};
 use super::words::Event;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::simulator::Ledger;
 use crate::store::{OaStatus, State};
 
-/// Faults come no faster than a person can follow …
-const FASTEST: Duration = Duration::from_millis(1_200);
-/// … and no more slowly than is worth watching.
-const SLOWEST: Duration = Duration::from_secs(5);
-/// The last fault comes this long before the end: room for a question, a person and a new consent.
-const LAST_FAULT: Duration = Duration::from_secs(6);
-/// How long an OA may take to be due while a fault waits for it; kept free when a round is planned.
-const SLACK: Duration = Duration::from_secs(3);
-/// A fault is set up this long before the refresh that it is meant for: from, to.
-const AHEAD: (Duration, Duration) = (Duration::from_millis(400), Duration::from_millis(1_200));
-
 /// One OA.
 #[derive(Default)]
 pub(super) struct Row {
+    /// None while the config does not have it.
     pub(super) status: Option<OaStatus>,
     /// Its last event: when, which, and how it is meant.
     pub(super) last: Option<(Duration, String, Tone)>,
@@ -52,16 +40,10 @@ pub(super) struct Board {
     pub(super) rows: Vec<Row>,
     pub(super) counts: Counts,
     pub(super) script: Script,
-    /// Once faults have begun.
-    pace: Option<Pace>,
-}
-
-/// How the faults follow one another.
-#[derive(Clone, Copy)]
-struct Pace {
-    first: Duration,
-    apart: Duration,
-    most: u32,
+    /// When the braked chain may try next.
+    trial_at: Option<Time>,
+    /// What the demo itself said last.
+    pub(super) told: String,
 }
 
 impl Board {
@@ -71,8 +53,9 @@ impl Board {
             length,
             rows: SHOPS.iter().map(|_| Row::default()).collect(),
             counts: Counts::default(),
-            script: Script::default(),
-            pace: None,
+            script: Script::new(length),
+            trial_at: None,
+            told: String::new(),
         }
     }
 
@@ -80,14 +63,28 @@ impl Board {
         self.begun.elapsed()
     }
 
-    /// Takes in what the store shows.
-    pub(super) fn see(&mut self, statuses: Vec<OaStatus>) {
+    /// What the OA is called at this moment.
+    pub(super) fn name(&self, place: usize) -> &str {
+        let status = self.rows[place].status.as_ref();
+        status.and_then(|status| status.name.as_deref()).unwrap_or(SHOPS[place].name)
+    }
+
+    /// The OAs that the config has.
+    pub(super) fn on_stage(&self) -> impl Iterator<Item = (usize, &OaStatus)> {
+        self.rows.iter().enumerate().filter_map(|(place, row)| Some((place, row.status.as_ref()?)))
+    }
+
+    /// Takes in what the store shows. Returns how long the braked chain waits for its next trial, if a trial has
+    /// just failed.
+    pub(super) fn see(&mut self, statuses: Vec<OaStatus>, trial_at: Option<Time>) -> Option<Duration> {
         for status in statuses {
-            let place = SHOPS.iter().position(|shop| shop.oa_id == status.oa_id.as_str());
-            if let Some(place) = place {
+            if let Some(place) = place_of(status.oa_id.as_str()) {
                 self.rows[place].status = Some(status);
             }
         }
+        let before = std::mem::replace(&mut self.trial_at, trial_at);
+        let has_failed = before.is_some() && before != trial_at;
+        trial_at.filter(|_| has_failed).map(|at| at.since(SystemClock::new().now()))
     }
 
     pub(super) fn count(&mut self, ledger: &Ledger) {
@@ -104,62 +101,21 @@ impl Board {
     /// Takes in an event. Returns it in words if it is worth a line.
     pub(super) fn hear(&mut self, event: &Event) -> Option<String> {
         let spoken = event.spoken();
-        if let Some(place) = event.place {
-            self.script.follow(place, event);
-            if spoken.is_some() {
-                self.rows[place].last = Some((self.elapsed(), event.name.clone(), event.tone()));
-            }
+        self.script.staged.iter_mut().for_each(|staged| staged.hear(event));
+        if let (Some(place), true) = (event.place, spoken.is_some()) {
+            self.rows[place].last = Some((self.elapsed(), event.name.clone(), event.tone()));
         }
         spoken
     }
 
     pub(super) fn are_all_scheduled(&self) -> bool {
-        self.rows.iter().all(|row| row.status.as_ref().is_some_and(|status| status.state == State::Scheduled))
+        self.on_stage().all(|(_, status)| status.state == State::Scheduled)
     }
 
-    /// Sets up the next fault if it is time to and an OA is about to refresh. Returns what is to be told.
-    pub(super) async fn next_fault(&mut self, stage: &Stage) -> Result<Option<String>, Failure> {
-        let now = self.elapsed();
-        if self.script.come_up(&stage.simulator, now).await? {
-            return Ok(Some("the token endpoint takes connections again".to_owned()));
-        }
-        let Some(Pace { first, apart, most }) = self.pace.or_else(|| self.plan_pace(now)) else {
-            return Ok(None);
-        };
-        self.pace = Some(Pace { first, apart, most });
-        let set_up = u32::try_from(self.script.staged.len()).unwrap_or(u32::MAX);
-        let is_due = set_up < most && now >= first + apart * set_up && now + LAST_FAULT <= self.length;
-        match self.next_victim() {
-            Some(place) if is_due => Ok(Some(self.script.stage(&stage.simulator, place, now).await)),
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    /// Faults begin when every OA was refreshed once. One round of them is spread over the time; where there is
-    /// more time than that, they begin anew.
-    fn plan_pace(&self, now: Duration) -> Option<Pace> {
-        let was_refreshed = |row: &Row| row.status.as_ref().is_some_and(|status| status.generation >= 2);
-        if !self.rows.iter().all(was_refreshed) {
-            return None;
-        }
-        let room = self.length.saturating_sub(now + LAST_FAULT + SLACK);
-        let apart = (room / Script::ROUND).clamp(FASTEST, SLOWEST);
-        let fit = room.as_millis() / apart.as_millis();
-        Some(Pace { first: now, apart, most: u32::try_from(fit).unwrap_or(u32::MAX).max(Script::ROUND) })
-    }
-
-    /// Of the OAs that had the fewest faults, one that is about to refresh.
-    fn next_victim(&self) -> Option<usize> {
+    /// What is left of the access token of the branch that is nearest to its end.
+    pub(super) fn least_left_of_branches(&self) -> Duration {
         let now = SystemClock::new().now();
-        let counts: Vec<Option<usize>> = (0..SHOPS.len()).map(|place| self.script.count_for(place)).collect();
-        let fewest = counts.iter().flatten().min()?;
-        (0..SHOPS.len())
-            .filter(|place| counts[*place] == Some(*fewest))
-            .find(|place| self.rows[*place].status.as_ref().is_some_and(|status| is_about_to(status, now)))
+        let ends = branches().filter_map(|place| self.rows[place].status.as_ref()?.access_token_expires_at);
+        ends.map(|end| end.since(now)).min().unwrap_or_default()
     }
-}
-
-fn is_about_to(status: &OaStatus, now: Time) -> bool {
-    let ahead = status.next_refresh_at.map(|at| at.since(now));
-    status.state == State::Scheduled && ahead.is_some_and(|ahead| (AHEAD.0..=AHEAD.1).contains(&ahead))
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::super::table::{Tone, painted};
 use super::super::{Failure, fleet, print};
 use super::board::{Board, Row};
-use super::script::Staged;
-use super::stage::{ACCESS_TOKEN_LIFE, BEFORE_EXPIRY, SHOPS, Shop};
+use super::shops::SHOPS;
+use super::stage::{ACCESS_TOKEN_LIFE, BEFORE_EXPIRY};
+use super::staged::Staged;
 use crate::clock::{Clock, SystemClock};
 use crate::store::OaStatus;
 
@@ -17,7 +18,7 @@ const NARROWEST: usize = 80;
 /// Wider than this, the eye loses the row.
 const WIDEST: usize = 132;
 /// What stands around the OAs and the faults.
-const OTHER_LINES: usize = 9;
+const OTHER_LINES: usize = 10;
 const MOST_FAULTS: usize = 6;
 const NAME: usize = 12;
 const STATE: usize = 24;
@@ -74,7 +75,7 @@ fn size() -> Option<Size> {
     Some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
-fn lines(board: &Board, (columns, rows): Size) -> Vec<String> {
+fn lines(board: &Board, (columns, height): Size) -> Vec<String> {
     let width = columns.min(WIDEST);
     let mut lines = vec![
         format!(
@@ -87,7 +88,7 @@ fn lines(board: &Board, (columns, rows): Size) -> Vec<String> {
             &format!(
                 "{} OAs at a simulated Zalo; a token lives {ACCESS_TOKEN_LIFE:?} and is refreshed \
                  {BEFORE_EXPIRY:?} before its end",
-                SHOPS.len()
+                board.on_stage().count()
             ),
             width,
         )),
@@ -99,23 +100,26 @@ fn lines(board: &Board, (columns, rows): Size) -> Vec<String> {
         "OA", "GEN", "ACCESS TOKEN", "LEFT", "STATE", "LAST EVENT"
     );
     lines.push(bold(&fit(&head, width)));
-    lines.extend(SHOPS.iter().zip(&board.rows).map(|(shop, row)| oa(shop, row, board.elapsed(), bar, width)));
+    let rows = board.on_stage().map(|(place, status)| {
+        oa(board.name(place), &board.rows[place], status, board.elapsed(), bar, width)
+    });
+    lines.extend(rows);
     lines.push(String::new());
     lines.push(bold("FAULTS ON PURPOSE"));
-    let room = rows.saturating_sub(OTHER_LINES + SHOPS.len()).min(MOST_FAULTS);
+    let room = height.saturating_sub(OTHER_LINES + SHOPS.len()).min(MOST_FAULTS);
     let staged = &board.script.staged;
     if staged.is_empty() {
         lines.push(dim(" none yet: first, every OA is refreshed once"));
     }
     lines.extend(staged[staged.len().saturating_sub(room)..].iter().map(|staged| fault(staged, width)));
+    lines.push(dim(&fit(&format!("-- {}", board.told), width)));
     lines.push(String::new());
     lines.push(counts(board));
     lines
 }
 
-fn oa(shop: &Shop, row: &Row, elapsed: Duration, bar_width: usize, width: usize) -> String {
-    let name = fit(shop.name, NAME);
-    let Some(status) = &row.status else { return name };
+fn oa(name: &str, row: &Row, status: &OaStatus, elapsed: Duration, bar_width: usize, width: usize) -> String {
+    let name = fit(name, NAME);
     let left = left(status);
     let (state, reason) = (status.state.word(), status.reason.as_deref());
     let rest = width.saturating_sub(NAME + 3 + bar_width + 5 + STATE + 5);
@@ -157,12 +161,8 @@ fn bar(left: Duration, width: usize) -> String {
 
 /// One fault; of what came of it the latest, as far as there is room.
 fn fault(staged: &Staged, width: usize) -> String {
-    let head = format!(
-        "{:>5.1}s {:<NAME$} {:<27} ",
-        staged.at.as_secs_f64(),
-        SHOPS[staged.place].name,
-        staged.act.label()
-    );
+    let head =
+        format!("{:>5.1}s {:<NAME$} {:<27} ", staged.at.as_secs_f64(), staged.whose, staged.act.label());
     let tone = match (staged.has_struck, staged.is_settled) {
         (_, true) => Tone::Good,
         (true, false) => Tone::Warning,

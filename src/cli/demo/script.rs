@@ -1,230 +1,168 @@
-//! Which fault comes next, and what came of those that came: each is followed from the moment it is set up
-//! through the daemon's log to its settlement.
+//! Which act comes next, when, and for whom. An act begins when its time has come and the OAs are in the right place
+//! for it; nothing else is counted on. What comes of it is `staged`'s.
 
 use std::time::Duration;
 
-use super::super::{Failure, exit};
-use super::stage::{SHOPS, Shop};
-use super::words::Event;
-use crate::simulator::{Answer, Fault, Ledger, Rule, Simulator};
+use super::act::{Act, ROUND, Whom};
+use super::board::Row;
+use super::shops::{SHOPS, branches, is_branch};
+use super::staged::Staged;
+use crate::clock::{Clock, SystemClock, Time};
+use crate::simulator::Ledger;
+use crate::store::State;
 
-/// The endpoint stays down this long, and until the OA that it is meant for has met it.
-const DOWN_FOR: Duration = Duration::from_secs(1);
-/// How late the slow answer comes.
-const SLOW: Duration = Duration::from_millis(1_500);
-/// When a request that was let go is looked at all the same: after the first question, before the second.
-const LATE: Duration = Duration::from_secs(1);
+/// From this length on a demo shows all acts, however long that takes.
+pub(super) const FULL_LENGTH: Duration = Duration::from_secs(30);
+/// Acts come no faster than a person can follow …
+const FASTEST: Duration = Duration::from_secs(1);
+/// … and no more slowly than is worth watching.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// Kept free at the end when a round is planned.
+const CLOSING: Duration = Duration::from_secs(9);
+/// An act is set up this long before the refresh that it is meant for: from, to.
+const AHEAD: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(2));
+/// Two branches that are due within this time meet an outage together.
+const TOGETHER: Duration = Duration::from_secs(2);
 
-/// What is done to an OA's next refresh.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Act {
-    ResetBeforeLastByte,
-    LostUnspent,
-    LostSpent,
-    Unavailable,
-    Refused,
-    Slow,
-    SpentLate,
-}
-
-/// In the order in which they come: those that say most first, so that a short run has them.
-const ACTS: [Act; 7] = [
-    Act::ResetBeforeLastByte,
-    Act::LostUnspent,
-    Act::LostSpent,
-    Act::Unavailable,
-    Act::Refused,
-    Act::Slow,
-    Act::SpentLate,
-];
-
-impl Act {
-    /// In a table.
-    pub(super) fn label(self) -> &'static str {
-        match self {
-            Act::ResetBeforeLastByte => "reset before the last byte",
-            Act::LostUnspent => "answer lost, not spent",
-            Act::LostSpent => "reset after the spend",
-            Act::Unavailable => "503, not spent",
-            Act::Refused => "connection refused",
-            Act::Slow => "slow answer",
-            Act::SpentLate => "reset, spent a second later",
-        }
-    }
-
-    /// What is about to happen, as a sentence.
-    fn announced(self, shop: &Shop) -> String {
-        let name = shop.name;
-        match self {
-            Act::ResetBeforeLastByte => {
-                format!("the next connection of {name} is reset before the last byte of its request")
-            }
-            Act::LostUnspent => {
-                format!("the next request of {name} gets no answer; its refresh token is NOT spent")
-            }
-            Act::LostSpent => {
-                format!("the next answer to {name} is lost by a reset; its refresh token IS spent")
-            }
-            Act::Unavailable => {
-                format!("the next request of {name} gets a gateway's 503; its refresh token is not spent")
-            }
-            Act::Refused => {
-                format!("the token endpoint refuses connections for a second, just when {name} is due")
-            }
-            Act::Slow => format!("the next answer to {name} comes {SLOW:?} late"),
-            Act::SpentLate => format!(
-                "the next request of {name} is reset, and its refresh token spent only {LATE:?} later: \
-                 between the two questions"
-            ),
-        }
-    }
-
-    /// The fault at the simulator; `None` where the whole endpoint goes down.
-    fn fault(self) -> Option<Fault> {
-        Some(match self {
-            Act::ResetBeforeLastByte => Fault::ResetBeforeLastByte,
-            Act::LostUnspent => Fault::unspent(Answer::CloseWithoutAnswer),
-            Act::LostSpent => Fault::spent(Answer::Reset),
-            Act::Unavailable => Fault::unspent(Answer::Normal),
-            Act::Refused => return None,
-            Act::Slow => Fault::spent(Answer::Delayed(SLOW)),
-            Act::SpentLate => Fault::spent_later(LATE, Answer::Reset),
-        })
-    }
-}
-
-/// A fault that was set up.
-pub(super) struct Staged {
-    /// When, since the demo began.
-    pub(super) at: Duration,
-    /// Whom it is meant for.
-    pub(super) place: usize,
-    pub(super) act: Act,
-    /// The ledger's length then.
-    entries_before: usize,
-    /// It happened.
-    pub(super) has_struck: bool,
-    /// The OA goes on with a new token set.
-    pub(super) is_settled: bool,
-    /// What came of it, step by step.
-    pub(super) steps: Vec<&'static str>,
-}
-
-/// The faults so far.
-#[derive(Default)]
 pub(super) struct Script {
+    /// The acts so far.
     pub(super) staged: Vec<Staged>,
-    /// Since when the endpoint is down, if it is.
-    down_since: Option<Duration>,
+    /// How long the demo is to run.
+    length: Duration,
+    /// The place of the next act, counted over all rounds.
+    next: usize,
+    /// Once acts have begun.
+    pace: Option<Pace>,
+}
+
+/// How the acts follow one another.
+#[derive(Clone, Copy)]
+struct Pace {
+    first: Duration,
+    apart: Duration,
+}
+
+/// An act whose time has come.
+pub(super) struct Cue {
+    pub(super) act: Act,
+    /// For whom, if that is one shop.
+    pub(super) place: Option<usize>,
+    number: usize,
 }
 
 impl Script {
-    /// How many faults there are before they begin anew.
-    pub(super) const ROUND: u32 = ACTS.len() as u32;
+    pub(super) fn new(length: Duration) -> Script {
+        Script { staged: Vec::new(), length, next: 0, pace: None }
+    }
 
     pub(super) fn has_open(&self) -> bool {
-        self.staged.iter().any(|staged| !staged.is_settled)
+        self.open().next().is_some()
     }
 
-    /// How many faults were meant for this OA; `None` while one of them is open.
-    pub(super) fn count_for(&self, place: usize) -> Option<usize> {
-        let of_place = || self.staged.iter().filter(|staged| staged.place == place);
-        of_place().all(|staged| staged.is_settled).then(|| of_place().count())
+    fn open(&self) -> impl Iterator<Item = &Staged> {
+        self.staged.iter().filter(|staged| !staged.is_settled)
     }
 
-    /// Sets up the next fault for this OA. Returns what is about to happen.
-    pub(super) async fn stage(&mut self, simulator: &Simulator, place: usize, at: Duration) -> String {
-        let act = ACTS[self.staged.len() % ACTS.len()];
-        let entries_before = simulator.ledger().entries().len();
-        match act.fault() {
-            Some(fault) => simulator.fault(Rule::once(fault).for_oa(SHOPS[place].oa_id)),
-            None => {
-                simulator.go_down().await;
-                self.down_since = Some(at);
-            }
+    /// Everything that a demo of this length has to show has begun.
+    pub(super) fn is_played(&self) -> bool {
+        !self.is_full() || self.staged.len() >= ROUND.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.length >= FULL_LENGTH
+    }
+
+    /// The act of this kind that is open, if there is one.
+    pub(super) fn open_act(&mut self, whom: Whom) -> Option<&mut Staged> {
+        self.staged.iter_mut().find(|staged| !staged.is_settled && staged.act.whom() == whom)
+    }
+
+    /// The act that is to begin now.
+    pub(super) fn cue(&mut self, now: Duration, rows: &[Row]) -> Option<Cue> {
+        let Pace { first, apart } = self.pace.or_else(|| self.plan_pace(now, rows))?;
+        self.pace = Some(Pace { first, apart });
+        let planned = first + apart * u32::try_from(self.staged.len()).unwrap_or(u32::MAX);
+        let soonest = self.staged.last().map_or(Duration::ZERO, |last| last.at + FASTEST);
+        let (number, act) = self.next(now)?;
+        if now < planned.max(soonest) || !self.has_room_for(act) {
+            return None;
         }
-        let (has_struck, is_settled) = (false, false);
-        self.staged.push(Staged {
-            at,
-            place,
-            act,
-            entries_before,
-            has_struck,
-            is_settled,
-            steps: Vec::new(),
+        let place = match act.whom() {
+            Whom::Shop | Whom::ShopAndDaemon => Some(self.victim(rows)?),
+            Whom::Chain if are_branches_due(rows) => None,
+            Whom::Chain => return None,
+            Whom::Config => None,
+        };
+        Some(Cue { act, place, number })
+    }
+
+    /// The act has begun.
+    pub(super) fn begin(&mut self, cue: &Cue, whose: String, at: Duration, ledger: &Ledger) {
+        self.next = cue.number + 1;
+        self.staged.push(Staged::new(cue.act, cue.place, whose, at, ledger));
+    }
+
+    /// The next act that can come to its end in time. The config changes in the first round only.
+    fn next(&self, now: Duration) -> Option<(usize, Act)> {
+        let numbered =
+            (self.next..self.next + ROUND.len()).map(|number| (number, ROUND[number % ROUND.len()]));
+        let mut fitting = numbered.filter(|(number, act)| match *number < ROUND.len() {
+            true => self.is_full() || now + act.length() <= self.length,
+            false => act.whom() != Whom::Config && now + act.length() <= self.length,
         });
-        act.announced(&SHOPS[place])
+        fitting.next()
     }
 
-    /// Takes the endpoint up again when it was down long enough and the OA that it was meant for has seen it.
-    pub(super) async fn come_up(&mut self, simulator: &Simulator, now: Duration) -> Result<bool, Failure> {
-        let has_been_met = || {
-            let mut refused = self.staged.iter().rev().filter(|staged| staged.act == Act::Refused);
-            refused.next().is_none_or(|staged| staged.has_struck)
+    /// Acts of several shops go side by side. A kill concerns everybody: it comes when nothing else is open, and the
+    /// next act when the daemon is there again.
+    fn has_room_for(&self, act: Act) -> bool {
+        let whom = act.whom();
+        let is_beside = |staged: &Staged| match staged.act.whom() {
+            Whom::Shop => true,
+            Whom::ShopAndDaemon => staged.is_over,
+            other @ (Whom::Chain | Whom::Config) => other != whom,
         };
-        match self.down_since {
-            Some(since) if now.saturating_sub(since) >= DOWN_FOR && has_been_met() => {
-                simulator.come_up().await.map_err(|error| {
-                    let sentence = format!("the simulator cannot listen again: {error}; run the demo again");
-                    Failure::new(exit::FAILED, sentence)
-                })?;
-                self.down_since = None;
-                Ok(true)
-            }
-            Some(_) | None => Ok(false),
-        }
+        if whom == Whom::ShopAndDaemon { !self.has_open() } else { self.open().all(is_beside) }
     }
 
-    /// Marks the faults that the ledger shows to have happened. A refused connection is none of the ledger's.
-    pub(super) fn strike(&mut self, ledger: &Ledger) {
-        for staged in self.staged.iter_mut().filter(|staged| !staged.has_struck && staged.act != Act::Refused)
-        {
-            let oa_id = SHOPS[staged.place].oa_id;
-            let since = ledger.entries().iter().skip(staged.entries_before);
-            staged.has_struck = since
-                .filter(|entry| entry.subject.oa_id.as_ref().is_some_and(|id| id.as_str() == oa_id))
-                .any(|entry| entry.fault.is_some());
+    /// Acts begin when every OA was refreshed once. One round of them is spread over the time; where there is more
+    /// time than that, they begin anew.
+    fn plan_pace(&self, now: Duration, rows: &[Row]) -> Option<Pace> {
+        let mut statuses = rows.iter().filter_map(|row| row.status.as_ref());
+        if !statuses.all(|status| status.generation >= 2) {
+            return None;
         }
+        let room = self.length.saturating_sub(now + CLOSING);
+        let acts = u32::try_from(ROUND.len()).unwrap_or(u32::MAX);
+        Some(Pace { first: now, apart: (room / acts).clamp(FASTEST, SLOWEST) })
     }
 
-    /// Follows what came of an OA's fault.
-    pub(super) fn follow(&mut self, place: usize, event: &Event) {
-        let open = self.staged.iter_mut().find(|staged| staged.place == place && !staged.is_settled);
-        let Some(staged) = open else { return };
-        staged.has_struck |= staged.act == Act::Refused && event.name == "refresh.failed";
-        if !staged.has_struck {
-            return;
-        }
-        let step = match event.name.as_str() {
-            "refresh.failed" => "not presented: unspent",
-            "refresh.uncertain" => "outcome unknown",
-            "refresh.probed" => match (event.text("verdict"), event.text("detail")) {
-                ("unspent", _) => "still lives: unspent",
-                ("spent", _) => "old token dead: spent",
-                (_, "the old access token is accepted") => "old token lives",
-                _ => "no clear answer",
-            },
-            "oa.reauthorization_required" | "oa.decision_needed" => "needs a person",
-            "refresh.succeeded" => {
-                staged.is_settled = true;
-                match staged.act {
-                    Act::Slow => "waited for: refreshed",
-                    Act::ResetBeforeLastByte
-                    | Act::LostUnspent
-                    | Act::LostSpent
-                    | Act::Unavailable
-                    | Act::Refused
-                    | Act::SpentLate => "refreshed",
-                }
-            }
-            "oa.imported" => {
-                staged.is_settled = true;
-                "new consent"
-            }
-            _ => return,
-        };
-        if staged.steps.last() != Some(&step) {
-            staged.steps.push(step);
-        }
+    /// Of the shops with an app of their own that are about to refresh, the one that had the fewest acts.
+    fn victim(&self, rows: &[Row]) -> Option<usize> {
+        let now = SystemClock::new().now();
+        let had = |place: usize| self.staged.iter().filter(move |staged| staged.place == Some(place));
+        (0..SHOPS.len())
+            .filter(|place| !is_branch(*place) && had(*place).all(|staged| staged.is_settled))
+            .filter(|place| {
+                ahead(&rows[*place], now).is_some_and(|ahead| (AHEAD.0..=AHEAD.1).contains(&ahead))
+            })
+            .min_by_key(|place| had(*place).count())
     }
+}
+
+/// Is one branch about to refresh, and another soon after it?
+fn are_branches_due(rows: &[Row]) -> bool {
+    let now = SystemClock::new().now();
+    let mut due: Vec<Duration> = branches().filter_map(|place| ahead(&rows[place], now)).collect();
+    due.sort_unstable();
+    match due.as_slice() {
+        [first, second, ..] => (AHEAD.0..=AHEAD.1).contains(first) && *second <= *first + TOGETHER,
+        [_] | [] => false,
+    }
+}
+
+/// How long until a healthy OA is refreshed.
+fn ahead(row: &Row, now: Time) -> Option<Duration> {
+    let status = row.status.as_ref().filter(|status| status.state == State::Scheduled)?;
+    status.next_refresh_at.map(|at| at.since(now))
 }

@@ -12,7 +12,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::super::{Failure, exit};
-use crate::clock::{Clock, SystemClock};
+use super::file::Edition;
+use super::shops::{CHAIN, SHOPS, Shop};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::config::{self, Config, Secrets};
 use crate::id::OaId;
 use crate::keeper;
@@ -20,34 +22,16 @@ use crate::simulator::{MARKER, Simulator, Variant};
 use crate::store::{Direct, OaStatus, StoreError, TokenAnswer};
 
 /// Short enough for many refreshes in a minute.
-pub(super) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(8);
-/// Room for two questions and another try before the old token ends.
-pub(super) const BEFORE_EXPIRY: Duration = Duration::from_secs(3);
-
-const APP: &str = "1000";
-
-/// An OA of the demo.
-pub(super) struct Shop {
-    pub(super) oa_id: &'static str,
-    pub(super) name: &'static str,
-}
-
-/// One for each fault. No name is longer than 12 characters: the columns are that wide.
-pub(super) const SHOPS: [Shop; 7] = [
-    Shop { oa_id: "1001", name: "Shop Hoa" },
-    Shop { oa_id: "1002", name: "Trà Sen" },
-    Shop { oa_id: "1003", name: "Bánh Mì Ba" },
-    Shop { oa_id: "1004", name: "Cà Phê Sáng" },
-    Shop { oa_id: "1005", name: "Áo Dài Mai" },
-    Shop { oa_id: "1006", name: "Nhà Sách Lá" },
-    Shop { oa_id: "1007", name: "Gốm Bát" },
-];
+pub(super) const ACCESS_TOKEN_LIFE: Duration = Duration::from_secs(12);
+/// Room for the brake's trials and the questions between them before the old token ends.
+pub(super) const BEFORE_EXPIRY: Duration = Duration::from_secs(6);
 
 pub(super) struct Stage {
     pub(super) simulator: Simulator,
     /// Removed when dropped.
     pub(super) directory: TempDir,
     program: PathBuf,
+    /// As the daemon has it in force.
     config: Config,
 }
 
@@ -68,20 +52,34 @@ impl Stage {
             })?;
         let variant = Variant { access_token_life: ACCESS_TOKEN_LIFE, ..Variant::default() };
         let simulator = Simulator::start(([127, 0, 0, 1], 0).into(), variant).await?;
-        // It carries the tokens' marker, so that a test finds it wherever it should not be.
-        let secret = format!("{MARKER}{}", uuid::Uuid::new_v4().simple());
-        simulator.add_app(APP, &secret);
-        write_private(&directory.path().join("app.secret"), &secret)?;
+        let mut apps: Vec<&str> = SHOPS.iter().map(|shop| shop.app_id).collect();
+        apps.dedup();
+        for app in apps {
+            // It carries the tokens' marker, so that a test finds it wherever it should not be.
+            let secret = format!("{MARKER}{}", uuid::Uuid::new_v4().simple());
+            simulator.add_app(app, &secret);
+            write_private(&directory.path().join(format!("{app}.secret")), &secret)?;
+        }
         let file = directory.path().join("config.toml");
-        write_private(&file, &config_text(&simulator, directory.path()))?;
+        write_private(&file, &Edition::First.text(&simulator, directory.path()))?;
         let config = config::load(&file, Secrets::LeaveAlone)?;
         Ok(Stage { simulator, directory, program: std::env::current_exe()?, config })
     }
 
-    /// How old the first set of an OA is: so much that the first refreshes come one after the other.
-    pub(super) fn first_age(place: usize) -> Duration {
-        let share = (place + 1) as f64 / SHOPS.len() as f64;
-        (ACCESS_TOKEN_LIFE - BEFORE_EXPIRY).mul_f64(1.0 - share)
+    /// Writes the config file anew. What is in force does not change by that.
+    pub(super) fn rewrite_config(&self, edition: Edition) -> Result<(), Failure> {
+        Ok(write_private(&self.config.file, &edition.text(&self.simulator, self.directory.path()))?)
+    }
+
+    /// The daemon has taken the file over.
+    pub(super) fn follow_config(&mut self) -> Result<(), Failure> {
+        self.config = config::load(&self.config.file, Secrets::LeaveAlone)?;
+        Ok(())
+    }
+
+    /// How old the first set of an OA is.
+    pub(super) fn first_age(shop: &Shop) -> Duration {
+        ACCESS_TOKEN_LIFE.saturating_sub(BEFORE_EXPIRY).saturating_sub(shop.first_refresh)
     }
 
     /// The binary that this is, with this config.
@@ -94,7 +92,7 @@ impl Stage {
 
     /// Consent is given, `age` ago, and a person imports the answer.
     pub(super) async fn grant(&self, shop: &Shop, age: Duration) -> Result<(), Failure> {
-        let answer = self.simulator.grant_aged(APP, shop.oa_id, age);
+        let answer = self.simulator.grant_aged(shop.app_id, shop.oa_id, age);
         let mut command = self.command();
         command.args(["import", shop.oa_id]);
         if !age.is_zero() {
@@ -112,10 +110,13 @@ impl Stage {
         Err(Failure::new(exit::FAILED, format!("the import for {} failed: {}", shop.name, said.trim_end())))
     }
 
-    /// How the OAs stand, as `status` would tell it.
-    pub(super) fn statuses(&self) -> Result<Vec<OaStatus>, Failure> {
+    /// How the OAs stand, as `status` would tell it, and when the chain's next trial is, if its app is braked.
+    pub(super) fn look(&self) -> Result<(Vec<OaStatus>, Option<Time>), Failure> {
         let store = Direct::open_to_read(&self.config.store_path)?;
-        Ok(store.statuses(&keeper::managed(&self.config), &SystemClock::new().read())?)
+        let statuses = store.statuses(&keeper::managed(&self.config), &SystemClock::new().read())?;
+        let mut held = store.held_apps()?.into_iter();
+        let trial_at = held.find(|app| app.app_id.as_str() == CHAIN).map(|app| app.trial_at);
+        Ok((statuses, trial_at))
     }
 
     /// Whether `token` would print an access token that the simulator accepts.
@@ -134,45 +135,8 @@ impl Stage {
     }
 }
 
+/// Writes the file, and makes it where there is none.
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     let mut open = std::fs::OpenOptions::new();
-    open.write(true).create_new(true).mode(0o600).open(file)?.write_all(text.as_bytes())
-}
-
-fn config_text(simulator: &Simulator, directory: &Path) -> String {
-    let store = directory.join("tokens.db");
-    // As TOML writes it: a directory's name may hold anything.
-    let store = toml::Value::String(store.display().to_string());
-    let mut text = format!(
-        r#"[store]
-path = {store}
-
-[log]
-level = "info"
-format = "json"
-
-[refresh]
-before_expiry = "{BEFORE_EXPIRY:?}"
-jitter = "0s"
-timeout = "4s"
-retry_first = "500ms"
-retry_max = "1s"
-settle = "700ms"
-
-[schedule]
-heartbeat = "* * * * * *"
-
-[[app]]
-id = "{APP}"
-secret_key_file = "app.secret"
-token_url = "{}"
-api_url = "{}"
-"#,
-        simulator.token_url(),
-        simulator.api_url(),
-    );
-    for Shop { oa_id, name } in &SHOPS {
-        text.push_str(&format!("\n[[oa]]\nid = \"{oa_id}\"\napp = \"{APP}\"\nname = \"{name}\"\n"));
-    }
-    text
+    open.write(true).create(true).truncate(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }

@@ -1,8 +1,9 @@
-//! The end: what became of each fault, the simulator's ledger, and whether all is well.
+//! The end: what became of each act, the simulator's ledger, and whether all is well.
 
 use super::super::{Failure, exit, print};
 use super::board::Board;
-use super::stage::{SHOPS, Stage};
+use super::shops::SHOPS;
+use super::stage::Stage;
 use crate::store::State;
 
 /// Why the watching ended.
@@ -32,19 +33,28 @@ pub(super) async fn tell(
     }
     print(&faults(board))?;
     if *ending == Ending::InTime {
-        let idle = board.script.staged.iter().filter(|staged| !staged.has_struck);
-        wrong.extend(idle.map(|staged| format!("\"{}\" never happened", staged.act.label())));
+        wrong.extend(board.script.staged.iter().filter_map(|staged| {
+            let how = match (staged.has_struck, staged.is_settled) {
+                (_, true) => return None,
+                (true, false) => "was not settled",
+                (false, false) => "never happened",
+            };
+            Some(format!("\"{}\" {how}", staged.act.label()))
+        }));
         if board.script.staged.is_empty() {
-            wrong.push("no fault could be set up in this time".to_owned());
+            wrong.push("no act could begin in this time".to_owned());
+        } else if !board.script.is_played() {
+            wrong.push("not all acts could begin in this time".to_owned());
         }
     }
-    print(&format!("\nthe simulator's ledger:\n{}\n", with_names(ledger.summary())))?;
+    print(&format!("\nthe simulator's ledger:\n{}\n", with_names(board, ledger.summary())))?;
     if !ledger.is_clean() {
         wrong.push("the ledger is not clean".to_owned());
     }
     let unwell = unwell(&stage, board)?;
     if unwell.is_empty() {
-        print(&format!("all {} OAs hold an access token that the simulator accepts\n", SHOPS.len()))?;
+        let count = board.on_stage().count();
+        print(&format!("all {count} OAs hold an access token that the simulator accepts\n"))?;
     } else if *ending == Ending::Interrupted {
         print(&format!("ended early; still under way: {}\n", unwell.join("; ")))?;
     } else {
@@ -67,40 +77,45 @@ fn faults(board: &Board) -> String {
         text.push_str("  none so far\n");
     }
     for staged in &board.script.staged {
-        let name = SHOPS[staged.place].name;
         let came_of_it = match (staged.has_struck, staged.steps.is_empty()) {
             (false, _) => "has not happened".to_owned(),
             (true, true) => "still open".to_owned(),
             (true, false) => staged.steps.join(" → "),
         };
-        let (second, label) = (staged.at.as_secs_f64(), staged.act.label());
+        let (second, whose, label) = (staged.at.as_secs_f64(), &staged.whose, staged.act.label());
         // Two lines each, so that they fit on a terminal of 80 columns.
-        text.push_str(&format!("{second:>6.1}s  {name:<12}  {label}\n         {came_of_it}\n"));
+        text.push_str(&format!("{second:>6.1}s  {whose:<12}  {label}\n         {came_of_it}\n"));
     }
     text
 }
 
 /// The ledger knows OAs by their ids; people know them by their names.
-fn with_names(summary: String) -> String {
-    SHOPS.iter().fold(summary, |text, shop| {
-        text.replace(&format!("OA {},", shop.oa_id), &format!("{} (OA {}),", shop.name, shop.oa_id))
+fn with_names(board: &Board, summary: String) -> String {
+    (0..SHOPS.len()).fold(summary, |text, place| {
+        let oa_id = SHOPS[place].oa_id;
+        text.replace(&format!("OA {oa_id},"), &format!("{} (OA {oa_id}),", board.name(place)))
     })
 }
 
 /// The OAs that are not as they should be at the end, each with why.
 fn unwell(stage: &Stage, board: &Board) -> Result<Vec<String>, Failure> {
     let mut unwell = Vec::new();
-    for (shop, row) in SHOPS.iter().zip(&board.rows) {
-        let standing = row.status.as_ref().map(|status| (status.state, status.reason.as_deref()));
-        match standing {
-            Some((State::Scheduled, _)) if stage.has_good_token(shop)? => {}
-            Some((State::Scheduled, _)) => unwell.push(format!("{} has no valid access token", shop.name)),
-            Some((state, reason)) => {
-                let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
-                unwell.push(format!("{} is {}{why}", shop.name, state.word()));
+    for (place, status) in board.on_stage() {
+        let name = board.name(place);
+        match (status.state, status.reason.as_deref()) {
+            // The daemon may have been asked to stop just when a request was about to leave.
+            (State::Scheduled | State::Retrying, _) if stage.has_good_token(&SHOPS[place])? => {}
+            (State::Scheduled | State::Retrying, _) => {
+                unwell.push(format!("{name} has no valid access token"));
             }
-            None => unwell.push(format!("{} was never seen in the store", shop.name)),
+            (state, reason) => {
+                let why = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+                unwell.push(format!("{name} is {}{why}", state.word()));
+            }
         }
+    }
+    if board.on_stage().next().is_none() {
+        unwell.push("no OA was ever seen in the store".to_owned());
     }
     Ok(unwell)
 }

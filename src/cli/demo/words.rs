@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::table::Tone;
-use super::stage::SHOPS;
+use super::shops::place_of;
 use crate::clock::{Clock, SystemClock, Time};
 
 /// One line of the daemon's log.
@@ -20,7 +20,7 @@ impl Event {
     pub(super) fn read(line: &str) -> Option<Event> {
         let fields: Value = serde_json::from_str(line).ok()?;
         let name = fields["event"].as_str()?.to_owned();
-        let place = fields["oa_id"].as_str().and_then(|id| SHOPS.iter().position(|shop| shop.oa_id == id));
+        let place = fields["oa_id"].as_str().and_then(place_of);
         Some(Event { name, place, fields })
     }
 
@@ -39,6 +39,12 @@ impl Event {
         detail.rsplit(": ").next().filter(|_| is_of_the_wire).unwrap_or(detail)
     }
 
+    /// What is wrong with a config, without the directory that it is in and without what would be right.
+    fn first_problem(&self) -> &str {
+        let problem = self.text("problems").split([';', '\n']).next().unwrap_or_default();
+        problem.rsplit_once('/').map_or(problem, |(_, rest)| rest)
+    }
+
     /// A person has to do something about it.
     pub(super) fn needs_a_person(&self) -> bool {
         matches!(self.name.as_str(), "oa.reauthorization_required" | "oa.decision_needed")
@@ -48,7 +54,7 @@ impl Event {
         match self.text("level") {
             "ERROR" => Tone::Bad,
             "WARN" => Tone::Warning,
-            _ if self.name == "refresh.succeeded" => Tone::Good,
+            _ if matches!(self.name.as_str(), "refresh.succeeded" | "app.released") => Tone::Good,
             _ => Tone::Plain,
         }
     }
@@ -71,6 +77,23 @@ impl Event {
             "oa.reauthorization_required" => {
                 format!("{}: a person must grant consent again", self.text("reason"))
             }
+            "app.braked" => {
+                format!(
+                    "two outcomes in a row unknown; one trial at a time, in {}",
+                    until(self.text("trial_at"))
+                )
+            }
+            "app.released" => "a trial succeeded: all OAs of the app go on".to_owned(),
+            "config.reloaded" => {
+                let [added, changed, removed] =
+                    ["added", "changed", "removed"].map(|field| self.number(field));
+                let sections = match self.text("sections") {
+                    "" => String::new(),
+                    sections => format!("; other settings of [{sections}]"),
+                };
+                format!("{added} added, {changed} changed, {removed} removed{sections}")
+            }
+            "config.rejected" => format!("{}; the old config stays in force", self.first_problem()),
             _ => self.text("message").to_owned(),
         })
     }
