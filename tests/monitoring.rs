@@ -321,9 +321,10 @@ fn an_error_alerts_until_it_is_mended() {
 }
 
 /// What ends an error, beside the events that [`MENDED`] has. Of an error that stands in here twice any does.
-const ENDINGS: [(&str, &[&str]); 9] = [
+const ENDINGS: [(&str, &[&str]); 10] = [
     ("access_token.expired", &MENDED),
     ("app.refused", &["app.released"]),
+    ("config.rejected", &["config.reloaded", "daemon.ready"]),
     ("oa.app_changed", &["daemon.started", "refresh.planned", "refresh.started"]),
     ("oa.app_changed", &MENDED),
     ("oa.decision_needed", &["oa.reauthorization_required"]),
@@ -349,9 +350,8 @@ fn every_error_of_the_program_alerts_until_what_ends_it() {
     let program = events::events_of_the_program();
     let now = SystemClock::new().now();
     let line = |name: &str, level: &str, at: Time| {
-        let about = |id: &str| program.get(name).is_none_or(|event| event.fields.contains(id));
+        let about = |id: &str| program.get(name).is_some_and(|event| event.fields.contains(id));
         let mut line = serde_json::json!({"timestamp": at.to_string(), "level": level, "event": name, "message": "what\tto\ndo\u{1b}"});
-        // An event that is not in the program yet is one about an OA.
         let id = if about("oa_id") { Some("oa_id") } else { Some("app_id").filter(|id| about(id)) };
         if let Some(id) = id {
             line[id] = "7".into();
@@ -828,9 +828,6 @@ fn promtool_takes_the_metrics_for_what_they_are() {
 
 // ---- names -------------------------------------------------------------------------------------------------------
 
-/// Of the outward contract, and not in this version.
-const NOT_YET: [&str; 4] = ["app.braked", "config.reloaded", "config.rejected", "oa.resolved"];
-
 /// What is between quotes of this kind.
 fn between(text: &str, quote: char) -> impl Iterator<Item = &str> {
     text.split(quote).skip(1).step_by(2)
@@ -854,9 +851,6 @@ fn is_like_an_event(word: &str) -> bool {
 #[test]
 fn every_event_that_monitoring_names_is_one_of_the_program() {
     let program = events::events_of_the_program();
-    for name in NOT_YET {
-        assert!(!program.contains_key(name), "{name} is in the program now: take it off NOT_YET");
-    }
     let mut named = BTreeSet::new();
     for (name, quotes) in [("zalo-tokend-alerts.jq", "\""), ("README.md", "`"), ("loki-rules.yml", "\"`")] {
         let text = read(name);
@@ -871,7 +865,7 @@ fn every_event_that_monitoring_names_is_one_of_the_program() {
     }
     assert!(named.len() > 15, "the events are not where they were looked for: {named:?}");
     for name in named {
-        assert!(program.contains_key(&name) || NOT_YET.contains(&name.as_str()), "{name} is no event");
+        assert!(program.contains_key(&name), "{name} is no event");
     }
 }
 
@@ -898,10 +892,7 @@ fn every_field_that_a_loki_rule_takes_out_is_one_of_its_event() {
         let wanted: BTreeSet<&str> = wanted.collect();
         assert!(!wanted.is_empty() || asked.contains("severity=\"ERROR\""), "which event? {asked}");
         for field in taken.iter().filter(|field| !["event", "level"].contains(field)) {
-            let has_it = |name: &&str| match program.get(*name) {
-                Some(event) => event.fields.contains(*field),
-                None => NOT_YET.contains(name) && ["oa_id", "app_id"].contains(field),
-            };
+            let has_it = |name: &&str| program.get(*name).is_some_and(|event| event.fields.contains(*field));
             let is_everywhere = wanted.iter().all(has_it);
             // The verdict stands beside other events, in an "or".
             let is_of_another = wanted.is_empty() || *field == "verdict";
