@@ -130,7 +130,8 @@ def fold_telling($line; $subject; $endings):
 # What is looked at even if nothing is open of its subject and its level is INFO.
 def telling: {"fleet.heartbeat": true, "daemon.started": true, "daemon.ready": true, "refresh.probed": true, "oa.resolved": true};
 
-# Of a line that no rule understands nothing is believed.
+# Of a line that no rule understands nothing is believed. jq 1.6 would come through one with an odd event all the
+# same, because its `try` also catches what fails behind it; later ones would not.
 def is_line: type == "object" and (.timestamp | type) == "string" and (.event // "" | type) == "string";
 
 # The everyday line, and nine of ten are, costs as little as can be: no assignment, which is slow in jq 1.6.
