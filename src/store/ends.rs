@@ -30,7 +30,7 @@ pub(super) fn take_expired(tx: &Connection, now: &Reading) -> rusqlite::Result<V
 /// jumped says nothing as long as the clock that nobody sets speaks against it: it is being refreshed.
 pub(super) fn expired(conn: &Connection, now: &Reading) -> rusqlite::Result<Vec<(OaId, Time)>> {
     conn.prepare_cached(
-        "SELECT oa_id, access_token_expires_at FROM oa WHERE expiry_said = 0 AND access_token_expires_at <= ?1 \
+        "SELECT oa_id, access_token_expires_at FROM oa INDEXED BY oa_expiry WHERE expiry_said = 0 AND access_token_expires_at <= ?1 \
          AND app_id IS NOT NULL AND (state <> 'scheduled' OR obtained_boot IS NOT ?2 \
          OR obtained_uptime + access_token_expires_at - obtained_at <= ?3)",
     )?

@@ -267,6 +267,8 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA wal_autocheckpoint = 128", [], |_| Ok(()))?;
     conn.query_row("PRAGMA journal_size_limit = 1048576", [], |_| Ok(()))?;
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    // All that there are: by default there is room for sixteen, and each rotation would compile most of its own anew.
+    conn.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
 

@@ -65,12 +65,28 @@ pub struct Due {
 }
 
 /// Why plans are due, each with how it is found: by the wall clock; by the clock that nobody sets; because it was made
-/// in the future, by a wall clock that has been set back over a restart of the machine.
-const DUE: [&str; 3] = [
-    "next_action_at <= :now",
-    "planned_boot = :boot AND next_action_uptime <= :uptime",
-    "planned_at > :future AND planned_boot IS NOT :boot",
+/// in the future, by a wall clock that has been set back over a restart of the machine. The index is named, because
+/// without statistics SQLite chooses another one, and looks at the whole fleet with each sweep.
+const DUE: [Why; 3] = [
+    Why { index: "oa_due", condition: "next_action_at <= :now", first: "next_action_at" },
+    Why {
+        index: "oa_due_by_uptime",
+        condition: "planned_boot = :boot AND next_action_uptime <= :uptime",
+        first: "next_action_uptime",
+    },
+    Why {
+        index: "oa_planned",
+        condition: "planned_at > :future AND planned_boot IS NOT :boot",
+        first: "planned_at",
+    },
 ];
+
+struct Why {
+    index: &'static str,
+    condition: &'static str,
+    /// What the most urgent has the least of.
+    first: &'static str,
+}
 
 /// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first, as far as the windows of
 /// their apps have room. Of a blocked app one goes, due or not, when a trial is due.
@@ -95,7 +111,7 @@ pub(super) fn due_refreshes(
             }
         }
     }
-    for why in DUE {
+    for why in &DUE {
         while due.len() < free {
             let found = find_due(conn, why, &rooms.full, free + under_way.len(), now)?;
             let mut is_news = false;
@@ -160,17 +176,17 @@ impl Rooms<'_> {
 
 fn find_due(
     conn: &Connection,
-    why: &str,
+    why: &Why,
     full: &[AppId],
     limit: usize,
     now: &Reading,
 ) -> rusqlite::Result<Vec<(OaId, AppId)>> {
     let full =
         serde_json::to_string(full).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let order = if why.contains(":uptime") { "next_action_uptime" } else { "next_action_at" };
+    let Why { index, condition, first } = why;
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT oa_id, app_id FROM oa WHERE {why} AND next_action_at IS NOT NULL AND app_id IS NOT NULL \
-         AND app_id NOT IN (SELECT value FROM json_each(:full)) AND {REFRESHABLE} ORDER BY {order} LIMIT :limit"
+        "SELECT oa_id, app_id FROM oa INDEXED BY {index} WHERE {condition} AND next_action_at IS NOT NULL AND app_id IS NOT NULL \
+         AND app_id NOT IN (SELECT value FROM json_each(:full)) AND {REFRESHABLE} ORDER BY {first} LIMIT :limit"
     ))?;
     // Each condition names its own parameters.
     for (name, value) in [
@@ -207,7 +223,7 @@ fn trial_of(conn: &Connection, app_id: &AppId) -> rusqlite::Result<Option<OaId>>
 /// The uncertain OAs about which Zalo is to be asked. When, the daemon's own clock decides.
 pub(super) fn uncertain(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
     conn.prepare_cached(
-        "SELECT oa_id FROM oa WHERE state = 'uncertain' AND next_action_at IS NOT NULL AND app_id IS NOT NULL",
+        "SELECT oa_id FROM oa INDEXED BY oa_uncertain WHERE state = 'uncertain' AND next_action_at IS NOT NULL AND app_id IS NOT NULL",
     )?
     .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
     .collect()
@@ -218,14 +234,14 @@ pub(super) fn uncertain(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
 pub(super) fn until_next(conn: &Connection, now: &Reading) -> rusqlite::Result<Option<Duration>> {
     let plan = conn
         .prepare_cached(
-            "SELECT min(next_action_at) FROM oa WHERE next_action_at > ?1 AND app_id IS NOT NULL \
+            "SELECT min(next_action_at) FROM oa INDEXED BY oa_due WHERE next_action_at > ?1 AND app_id IS NOT NULL \
              AND state <> 'uncertain'",
         )?
         .query_row([now.time.as_millis()], |row| row.get::<_, Option<i64>>(0))?
         .map(|millis| Time::from_millis(millis).since(now.time));
     let by_uptime = conn
         .prepare_cached(
-            "SELECT min(next_action_uptime) FROM oa WHERE planned_boot = ?1 AND next_action_uptime > ?2 \
+            "SELECT min(next_action_uptime) FROM oa INDEXED BY oa_due_by_uptime WHERE planned_boot = ?1 AND next_action_uptime > ?2 \
              AND next_action_at IS NOT NULL AND app_id IS NOT NULL AND state <> 'uncertain'",
         )?
         .query_row(params![&*now.boot, rows::millis(now.uptime.0)], |row| row.get::<_, Option<u64>>(0))?

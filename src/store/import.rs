@@ -124,7 +124,7 @@ fn is_unlocked_by_import(standing: &Standing) -> bool {
 pub(super) fn take_unsaid(tx: &Connection) -> rusqlite::Result<Vec<(OaId, u64, Option<Time>)>> {
     let unsaid: Vec<_> = tx
         .prepare_cached(
-            "SELECT oa_id, generation, next_action_at FROM oa WHERE import_unsaid = 1 AND app_id IS NOT NULL",
+            "SELECT oa_id, generation, next_action_at FROM oa INDEXED BY oa_import WHERE import_unsaid = 1 AND app_id IS NOT NULL",
         )?
         .query_map([], |row| {
             let oa_id = OaId::from(row.get::<_, String>(0)?);
@@ -140,8 +140,10 @@ pub(super) fn take_unsaid(tx: &Connection) -> rusqlite::Result<Vec<(OaId, u64, O
 
 /// Is there an import that has not been announced?
 pub(super) fn has_unsaid(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM oa WHERE import_unsaid = 1 AND app_id IS NOT NULL LIMIT 1")?
-        .query_row([], |_| Ok(()))
-        .optional()
-        .map(|found| found.is_some())
+    conn.prepare_cached(
+        "SELECT 1 FROM oa INDEXED BY oa_import WHERE import_unsaid = 1 AND app_id IS NOT NULL LIMIT 1",
+    )?
+    .query_row([], |_| Ok(()))
+    .optional()
+    .map(|found| found.is_some())
 }
