@@ -128,7 +128,8 @@ impl Script {
     /// Acts begin when every OA was refreshed once. One round of them is spread over the time; where there is more
     /// time than that, they begin anew.
     fn plan_pace(&self, now: Duration, rows: &[Row]) -> Option<Pace> {
-        let mut statuses = rows.iter().filter_map(|row| row.status.as_ref());
+        let mut statuses = rows.iter().filter_map(|row| row.status.as_ref()).peekable();
+        statuses.peek()?;
         if !statuses.all(|status| status.generation >= 2) {
             return None;
         }
