@@ -68,7 +68,7 @@ impl Script {
         !self.is_full() || self.staged.len() >= ROUND.len()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.length >= FULL_LENGTH
     }
 
