@@ -94,6 +94,8 @@ impl Told {
     }
 
     fn assert_that_all_is_well(&self, oas: u32) {
+        let mut braked = self.0.lines().filter(|line| line.contains("app.braked"));
+        assert!(braked.all(|line| line.contains("Phở Bắc ")), "braked by accident:\n{}", self.0);
         assert_eq!(self.number("presented again without proof"), 0);
         assert_eq!(self.number("violations"), 0);
         assert!(self.number("presentations") > 0 && self.number("spends") > 0, "{}", self.0);

@@ -143,7 +143,8 @@ impl Script {
         let now = SystemClock::new().now();
         let had = |place: usize| self.staged.iter().filter(move |staged| staged.place == Some(place));
         (0..SHOPS.len())
-            .filter(|place| !is_branch(*place) && had(*place).all(|staged| staged.is_settled))
+            .filter(|place| !is_branch(*place) && !rows[*place].has_strike)
+            .filter(|place| had(*place).all(|staged| staged.is_settled))
             .filter(|place| {
                 ahead(&rows[*place], now).is_some_and(|ahead| (AHEAD.0..=AHEAD.1).contains(&ahead))
             })
