@@ -95,6 +95,8 @@ impl Told {
     }
 
     fn assert_that_all_is_well(&self, oas: u32) {
+        let mut braked = self.0.lines().filter(|line| line.contains("app.braked"));
+        assert!(braked.all(|line| line.contains("Phở Bắc ")), "braked by accident:\n{}", self.0);
         assert_eq!(self.number("presented again without proof"), 0);
         assert_eq!(self.number("violations"), 0);
         assert!(self.number("presentations") > 0 && self.number("spends") > 0, "{}", self.0);
@@ -181,30 +183,43 @@ async fn a_short_demo_shows_refreshes_and_faults_and_ends_with_a_clean_ledger() 
     assert_eq!((told.count("daemon.started"), told.count("daemon.stopped")), (1, 1), "{}", told.0);
 }
 
-#[tokio::test]
-async fn a_demo_that_is_interrupted_cleans_up_and_shows_its_ledger_all_the_same() {
+/// A demo that gets SIGINT when it has shown this.
+async fn interrupted_at(length: &str, shown: &str) -> Told {
     let place = TempDir::new().expect("a temporary directory");
-    let mut child = demo(place.path(), "1m").spawn().expect("the binary runs");
+    let mut child = demo(place.path(), length).spawn().expect("the binary runs");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let mut shown = String::new();
+    let mut told = String::new();
     let read = async {
         while let Some(line) = lines.next_line().await.expect("readable") {
-            if line.contains("refresh.succeeded") && !shown.contains("refresh.succeeded") {
+            if line.contains(shown) && !told.contains(shown) {
                 let pid = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
                 let interrupt = rustix::process::Signal::INT;
                 rustix::process::kill_process(pid.expect("running"), interrupt).expect("signalled");
             }
-            shown.push_str(&(line + "\n"));
+            told.push_str(&(line + "\n"));
         }
     };
     tokio::time::timeout(DEADLINE, read).await.expect("the demo ends");
     let (code, _, stderr) = ended(child.wait_with_output()).await;
-    assert_eq!(code, Some(0), "{shown}\n{stderr}");
-    assert!(!shown.contains(MARKER), "a secret is shown:\n{shown}");
-    assert!(shown.contains("daemon.stopped"), "the daemon did not end in order:\n{shown}");
-    assert!(shown.contains("the ledger is clean"), "{shown}");
+    assert_eq!(code, Some(0), "{told}\n{stderr}");
+    assert!(told.contains(shown), "{shown} is not shown:\n{told}");
+    assert!(!told.contains(MARKER), "a secret is shown:\n{told}");
     assert_empty(place.path());
     assert!(!is_anybody_at_work_in(place.path()));
+    Told(told)
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_cleans_up_and_shows_its_ledger_all_the_same() {
+    let told = interrupted_at("1m", "refresh.succeeded").await;
+    told.line("the ledger is clean");
+    assert_eq!(told.count("daemon.stopped"), 1, "the daemon did not end in order:\n{}", told.0);
+}
+
+#[tokio::test]
+async fn a_demo_that_is_interrupted_while_its_daemon_is_dead_cleans_up_as_well() {
+    let told = interrupted_at("30s", "-- the daemon is started again").await;
+    told.line("the ledger is clean");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub(super) status: Option<OaStatus>,
     /// Its last event: when, which, and how it is meant.
     pub(super) last: Option<(Duration, String, Tone)>,
+    /// An outcome was unknown, and no refresh has succeeded since: one more would brake its app.
+    pub(super) has_strike: bool,
 }
 
 /// The ledger in numbers.
@@ -103,7 +105,14 @@ impl Board {
         let spoken = event.spoken();
         self.script.staged.iter_mut().for_each(|staged| staged.hear(event));
         if let (Some(place), true) = (event.place, spoken.is_some()) {
-            self.rows[place].last = Some((self.elapsed(), event.name.clone(), event.tone()));
+            let last = Some((self.elapsed(), event.name.clone(), event.tone()));
+            let row = &mut self.rows[place];
+            row.last = last;
+            row.has_strike = match event.name.as_str() {
+                "refresh.uncertain" => true,
+                "refresh.succeeded" => false,
+                _ => row.has_strike,
+            };
         }
         spoken
     }

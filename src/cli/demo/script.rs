@@ -68,7 +68,7 @@ impl Script {
         !self.is_full() || self.staged.len() >= ROUND.len()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.length >= FULL_LENGTH
     }
 
@@ -128,7 +128,8 @@ impl Script {
     /// Acts begin when every OA was refreshed once. One round of them is spread over the time; where there is more
     /// time than that, they begin anew.
     fn plan_pace(&self, now: Duration, rows: &[Row]) -> Option<Pace> {
-        let mut statuses = rows.iter().filter_map(|row| row.status.as_ref());
+        let mut statuses = rows.iter().filter_map(|row| row.status.as_ref()).peekable();
+        statuses.peek()?;
         if !statuses.all(|status| status.generation >= 2) {
             return None;
         }
@@ -142,7 +143,8 @@ impl Script {
         let now = SystemClock::new().now();
         let had = |place: usize| self.staged.iter().filter(move |staged| staged.place == Some(place));
         (0..SHOPS.len())
-            .filter(|place| !is_branch(*place) && had(*place).all(|staged| staged.is_settled))
+            .filter(|place| !is_branch(*place) && !rows[*place].has_strike)
+            .filter(|place| had(*place).all(|staged| staged.is_settled))
             .filter(|place| {
                 ahead(&rows[*place], now).is_some_and(|ahead| (AHEAD.0..=AHEAD.1).contains(&ahead))
             })

@@ -209,3 +209,60 @@ impl Staged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hear(staged: &mut Staged, event: &str, of: &str) {
+        let field = if event.starts_with("app.") { "app_id" } else { "oa_id" };
+        let line = format!(r#"{{"event":"{event}","{field}":"{of}"}}"#);
+        staged.hear(&Event::read(&line).expect("an event"));
+    }
+
+    fn staged(act: Act, place: Option<usize>) -> Staged {
+        Staged::new(act, place, String::new(), Duration::ZERO, &Ledger::default())
+    }
+
+    #[test]
+    fn an_outage_is_settled_when_its_brake_is_off_and_every_branch_has_a_new_set() {
+        let mut outage = staged(Act::Outage, None);
+        hear(&mut outage, "refresh.uncertain", "2001");
+        hear(&mut outage, "refresh.uncertain", "1001");
+        hear(&mut outage, "app.braked", "101");
+        assert!(!outage.has_struck, "what happens to another app is not its doing");
+        hear(&mut outage, "refresh.uncertain", "2002");
+        hear(&mut outage, "app.braked", CHAIN);
+        hear(&mut outage, "refresh.uncertain", "2003");
+        hear(&mut outage, "refresh.succeeded", "2001");
+        hear(&mut outage, "app.released", CHAIN);
+        hear(&mut outage, "refresh.succeeded", "2002");
+        assert!(outage.has_struck && !outage.is_settled, "one branch is still in doubt");
+        hear(&mut outage, "refresh.succeeded", "2003");
+        assert!(outage.is_settled);
+        let steps = [
+            "outcomes unknown",
+            "braked",
+            "trial 1 failed",
+            "released by a success",
+            "all branches refreshed",
+        ];
+        assert_eq!(outage.steps, steps);
+    }
+
+    #[test]
+    fn a_kill_is_followed_from_the_kill_on_and_only_for_its_shop() {
+        let mut kill = staged(Act::KilledSpent, Some(0));
+        hear(&mut kill, "refresh.succeeded", "1001");
+        assert!(kill.steps.is_empty(), "that was before");
+        kill.killed();
+        hear(&mut kill, "refresh.succeeded", "1002");
+        for event in ["refresh.uncertain", "oa.reauthorization_required"] {
+            hear(&mut kill, event, "1001");
+        }
+        assert!(!kill.is_settled);
+        hear(&mut kill, "oa.imported", "1001");
+        assert!(kill.is_settled);
+        assert_eq!(kill.steps, ["killed while it waits", "outcome unknown", "needs a person", "new consent"]);
+    }
+}
