@@ -142,6 +142,12 @@ impl Moment {
         (**boot == *now.boot).then(|| now.uptime.since(*uptime))
     }
 
+    /// By how much the wall clock was set forward since, or back (the first value is `true`); `None` without a witness.
+    pub fn step_since(&self, now: &Reading) -> Option<(bool, Duration)> {
+        let truly = self.time.plus(self.uptime_since(now)?);
+        Some(if truly > now.time { (true, truly.since(now.time)) } else { (false, now.time.since(truly)) })
+    }
+
     /// Do both clocks agree, within a minute, about how long ago that was? After a reboot, and where only the
     /// wall clock was read, there is no second witness, and nothing speaks against the first.
     pub fn agrees_with(&self, now: &Reading) -> bool {

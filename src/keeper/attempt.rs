@@ -7,10 +7,11 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::claims::Hold;
 use super::news::{self, News};
+use super::refuge::{Exposure, Refuge};
 use super::settings::Settings;
 use super::{Keeper, events, premise, undurable};
 use crate::clock::Moment;
@@ -27,6 +28,8 @@ use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
 const REPEAT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// A store that has not taken an answer after this long may never: the answer goes to its slot meanwhile.
 const SLOW_STORE: Duration = Duration::from_secs(2);
+/// At a stop a store that hangs is waited for so long, if the answer is in its slot, or none came.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
 /// is one, then leaves the OA uncertain.
@@ -76,10 +79,10 @@ async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
 async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
-    let Due { oa_id, app_id, most_of_app } = due;
+    let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
     let Some(hold) = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app) else { return false };
     let Some(slot) = keeper.store.take_slot() else { return false };
-    let claim = match keeper.store.claim(oa_id.clone(), keeper.read_clock()).await {
+    let claim = match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
         Ok(Claimed::Due(claim)) => claim,
         Ok(Claimed::NotNow) => return false,
         Ok(Claimed::Unproven) => {
@@ -89,13 +92,18 @@ async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
             return false;
         }
         Err(StoreError::Broken(what)) => {
-            events::oa_unreadable(&oa_id, &what);
+            keeper.pass_over(&oa_id, &what);
             return false;
         }
         Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
     };
     let settings = keeper.settings();
-    Attempt { keeper, settings, claim, id, begun: Instant::now(), _hold: hold }.run(slot).await;
+    // A reload is under way: the app is in the store already, or still, and not in these settings.
+    if !settings.apps.contains_key(&claim.app_id) {
+        return false;
+    }
+    let exposure = Arc::new(Exposure::of(&keeper.exposed));
+    Attempt { keeper, settings, claim, id, begun: Instant::now(), exposure, _hold: hold }.run(slot).await;
     true
 }
 
@@ -106,6 +114,8 @@ struct Attempt {
     claim: Claim,
     id: AttemptId,
     begun: Instant,
+    /// From the opening of the gate until there is nothing to lose.
+    exposure: Arc<Exposure>,
     _hold: Hold,
 }
 
@@ -128,7 +138,10 @@ impl Attempt {
         let obtained = Moment::at(presented.opened_at.as_ref().unwrap_or(&started));
         let answer = match presented.exchange {
             Exchange::Answered(answer) => Some(answer),
-            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => None,
+            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => {
+                self.exposure.end();
+                None
+            }
         };
         let attempted = Attempted {
             attempt: self.id,
@@ -166,6 +179,7 @@ impl Attempt {
     async fn present(&self, started_at: crate::clock::Time) -> Presented {
         let (keeper, settings) = (Arc::clone(&self.keeper), Arc::clone(&self.settings));
         let (claim, id) = (self.claim.clone(), self.id);
+        let exposure = Arc::clone(&self.exposure);
         let gate = Arc::new(Gate::default());
         let own_gate = Arc::clone(&gate);
         let exchange = tokio::spawn(async move {
@@ -179,7 +193,7 @@ impl Attempt {
                 form: refresh_form(&claim.app_id, &claim.refresh_token),
                 caps: settings.caps,
             };
-            let journal = journal(&keeper, claim, id, started_at);
+            let journal = journal(&keeper, claim, id, started_at, &exposure);
             settings.door.present(presentation, own_gate, journal, &keeper.stop).await
         });
         match exchange.await {
@@ -199,40 +213,63 @@ impl Attempt {
         &self,
         attempted: &Arc<Attempted>,
         spilled: Option<Arc<SpilledAnswer>>,
-        mut slot: Slot,
+        slot: Slot,
     ) -> Option<Concluded> {
         let keeper = &self.keeper;
         let roll = keeper.roll();
         let (mut wait, mut has_complained) = (REPEAT.0, false);
         // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
-        let mut is_safe = spilled.is_none();
+        let mut refuge = Refuge::new(slot, spilled);
         let mut undurable = None;
+        let mut impatience = pin!(async {
+            keeper.stop.cancelled().await;
+            sleep(LAST_PATIENCE).await;
+        });
         loop {
+            if refuge.is_safe() {
+                self.exposure.end();
+                undurable = None;
+            }
             let mut concluding = pin!(keeper.store.conclude(
                 Arc::clone(attempted),
                 keeper.timing(),
                 keeper.read_clock(),
                 roll
             ));
+            let mut is_slow = false;
             let concluded = loop {
                 tokio::select! {
                     concluded = &mut concluding => break concluded,
-                    () = sleep(SLOW_STORE), if !is_safe => is_safe = spill(&mut slot, spilled.as_ref()).await,
+                    () = sleep(SLOW_STORE), if !is_slow && !refuge.is_safe() => {
+                        is_slow = true;
+                        undurable = undurable.or_else(|| self.hand_out_from_memory(attempted));
+                    }
+                    () = refuge.fill(), if is_slow && !refuge.is_safe() => {
+                        // A slot that did not take it is tried again after a while.
+                        is_slow = false;
+                        if refuge.is_safe() {
+                            self.exposure.end();
+                            undurable = None;
+                        }
+                    }
+                    () = &mut impatience, if refuge.is_safe() => return None,
                 }
             };
             let failure = match concluded {
                 Ok(concluded) => {
-                    if let Err(error) = slot.clear().await {
-                        tracing::debug!(%error, "a spill slot cannot be emptied");
-                    }
+                    self.exposure.end();
+                    refuge.leave().await;
                     return Some(concluded);
                 }
                 Err(failure) => failure,
             };
-            is_safe = is_safe || spill(&mut slot, spilled.as_ref()).await;
-            undurable =
-                if is_safe { None } else { undurable.or_else(|| self.hand_out_from_memory(attempted)) };
-            if failure == StoreError::Closed && is_safe {
+            if !refuge.is_safe() {
+                undurable = undurable.or_else(|| self.hand_out_from_memory(attempted));
+                if timeout(SLOW_STORE, refuge.fill()).await.is_err() {
+                    tracing::debug!("a slot hangs");
+                }
+            }
+            if failure == StoreError::Closed && refuge.is_safe() {
                 return None;
             }
             if let (StoreError::Broken(what), false) = (&failure, has_complained) {
@@ -241,7 +278,7 @@ impl Attempt {
             }
             tokio::select! {
                 () = sleep(wait) => wait = (wait * 2).min(REPEAT.1),
-                () = keeper.stop.cancelled(), if is_safe => return None,
+                () = keeper.stop.cancelled(), if refuge.is_safe() => return None,
             }
         }
     }
@@ -272,24 +309,20 @@ impl Attempt {
     }
 }
 
-/// Brings the answer into its slot. `false`: not even that took it.
-async fn spill(slot: &mut Slot, spilled: Option<&Arc<SpilledAnswer>>) -> bool {
-    match spilled {
-        Some(spilled) => slot.fill(Arc::clone(spilled)).await.is_ok(),
-        None => true,
-    }
-}
-
 /// Makes the attempt durable.
 async fn journal(
     keeper: &Keeper,
     claim: Claim,
     id: AttemptId,
     started_at: crate::clock::Time,
+    exposure: &Exposure,
 ) -> Result<(), JournalFailure> {
     let most = keeper.timing().max_in_flight;
     match keeper.store.present(claim, id, started_at, most, keeper.read_clock()).await {
-        Ok(Journalled::Written) => Ok(()),
+        Ok(Journalled::Written) => {
+            exposure.begin();
+            Ok(())
+        }
         Ok(Journalled::Stale | Journalled::HeldBack) => Err(JournalFailure::Stale),
         Err(error) => Err(JournalFailure::Unavailable(error.to_string())),
     }

@@ -146,11 +146,11 @@ async fn heartbeat(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 
 /// Says what is due on the ladder of reminders, and of which grants nobody knows the end.
 async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
-    for OldGrant { oa_id, granted_at, until } in keeper.store.take_old_grants(keeper.now()).await? {
+    for OldGrant { oa_id, granted_at, until } in keeper.store.take_old_grants(keeper.read_clock()).await? {
         events::grant_end_unproven(&oa_id, granted_at, until);
     }
     let ladder = keeper.settings().remind.clone();
-    for (oa_id, reminder) in keeper.store.take_reminders(ladder, keeper.now()).await? {
+    for (oa_id, reminder) in keeper.store.take_reminders(ladder, keeper.read_clock()).await? {
         events::refresh_token_expiring(&oa_id, &reminder);
     }
     Ok(())

@@ -22,6 +22,7 @@ mod health;
 mod news;
 mod premise;
 mod recovery;
+mod refuge;
 mod reload;
 mod run;
 mod settings;
@@ -31,7 +32,9 @@ mod systemd;
 mod told;
 mod undurable;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -41,16 +44,21 @@ pub use run::{RunError, open_door, run};
 pub use settings::managed;
 pub use signals::Caught;
 
-use crate::clock::{Clock, Reading, Time};
+use crate::clock::{Clock, Reading, Time, Uptime};
+use crate::id::OaId;
 use crate::rotation::{Roll, Timing};
 use crate::store::Store;
 use crate::telemetry::LogControl;
 use claims::Claims;
 use doubt::Doubts;
+use refuge::Exposed;
 use settings::Settings;
 use systemd::Manager;
 use told::Told;
 use undurable::Undurable;
+
+/// For how long an OA is left alone whose row cannot be worked with.
+const PASS_OVER_FOR: Duration = Duration::from_secs(600);
 
 /// What every part of the daemon works with.
 struct Keeper {
@@ -59,7 +67,7 @@ struct Keeper {
     settings: RwLock<Arc<Settings>>,
     claims: Claims,
     doubts: Mutex<Doubts>,
-    measuring: Mutex<std::collections::BTreeSet<crate::id::AppId>>,
+    measuring: Mutex<BTreeSet<crate::id::AppId>>,
     /// A permit for each question about an uncertain attempt that is under way.
     questions: Arc<Semaphore>,
     /// Something may be due: a slot, a lock or the store became free.
@@ -74,6 +82,10 @@ struct Keeper {
     told: Told,
     /// Token sets that neither the store nor a slot has taken yet.
     undurable: Undurable,
+    /// The requests whose answer is on no disk yet.
+    exposed: Exposed,
+    /// The OAs whose rows could not be worked with: they are left alone for a while, in no other's place.
+    passed_over: Mutex<BTreeMap<OaId, Uptime>>,
     started_at: Time,
 }
 
@@ -98,6 +110,22 @@ impl Keeper {
     /// Rolls the dice.
     fn roll(&self) -> Roll {
         Roll(fastrand::f64())
+    }
+
+    /// Leaves an OA alone whose row cannot be worked with, and says so once in that while.
+    fn pass_over(&self, oa_id: &OaId, what: &str) {
+        let until = self.clock.read().uptime.plus(PASS_OVER_FOR);
+        if lock(&self.passed_over).insert(oa_id.clone(), until).is_none() {
+            events::oa_unreadable(oa_id, what);
+        }
+    }
+
+    /// The OAs that are left alone now.
+    fn passed_over(&self) -> BTreeSet<OaId> {
+        let now = self.clock.read().uptime;
+        let mut passed_over = lock(&self.passed_over);
+        passed_over.retain(|_, until| *until > now);
+        passed_over.keys().cloned().collect()
     }
 
     fn is_stopping(&self) -> bool {

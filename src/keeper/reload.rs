@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::duties::Duties;
-use super::run::{announce, needs_tls, open_door};
+use super::run::{announce, open_door};
 use super::settings::Settings;
 use super::{Keeper, events};
 use crate::config::{self, Config, Difference, Secrets};
@@ -65,12 +65,8 @@ impl Reloader {
             return Err(obstacle);
         }
         let difference = Difference::between(&self.config, &config);
-        let is_same_door = self.config.http == config.http && needs_tls(&self.config) == needs_tls(&config);
-        let door = if is_same_door {
-            keeper.settings().door.clone()
-        } else {
-            open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?
-        };
+        // Always a new one: what stands in the CA file may be another.
+        let door = open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
         let jobs = self.duties.prepare(&config.schedule).map_err(|error| format!("[schedule]: {error}"))?;
         let slots = usize::try_from(config.timing.max_in_flight).unwrap_or(usize::MAX);
         keeper.store.grow_slots(slots).await.map_err(|error| {
@@ -79,7 +75,8 @@ impl Reloader {
             )
         })?;
         let settings = Settings::of(&config, door);
-        keeper.store.manage(settings.managed.clone()).await.map_err(|error| {
+        let timing = Arc::clone(&settings.timing);
+        keeper.store.manage(settings.managed.clone(), timing, keeper.now()).await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
         })?;
 

@@ -5,11 +5,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
 use super::duties::Duties;
+use super::refuge::Exposed;
 use super::settings::Settings;
 use super::signals::Caught;
 use super::systemd::Manager;
@@ -25,6 +27,8 @@ use crate::zalo::{ClientError, Door};
 
 /// How many questions about uncertain attempts are under way at once.
 const MOST_QUESTIONS: usize = 16;
+/// For how long the closing of the database asks the service manager for more time.
+const CLOSING: Duration = Duration::from_secs(120);
 /// How often the service manager gets a new summary. Counting a large fleet costs a tenth of a second.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -88,6 +92,8 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         manager,
         told: Told::default(),
         undurable: Undurable::default(),
+        exposed: Exposed::default(),
+        passed_over: Mutex::default(),
         started_at,
     });
     if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
@@ -115,7 +121,9 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
     let manager = keeper.manager.clone();
     drop(keeper);
     let ending = tokio::task::spawn_blocking(move || store_thread.join());
-    let ended = asking_for_time(&manager, ending, || true).await;
+    // A disk that hangs while the database is closed holds nothing that is needed: the manager may end it.
+    let begun = Instant::now();
+    let ended = asking_for_time(&manager, ending, || begun.elapsed() < CLOSING).await;
     if !was_asked_to || !matches!(ended, Ok(Ok(()))) {
         return Err(RunError::Ended(StoreError::Closed));
     }
@@ -177,7 +185,7 @@ pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientE
 }
 
 /// Is any of its endpoints to be spoken to over TLS?
-pub(super) fn needs_tls(config: &Config) -> bool {
+fn needs_tls(config: &Config) -> bool {
     config.apps.values().any(|app| app.token_url.scheme() == "https" || app.api_url.scheme() == "https")
 }
 
@@ -186,7 +194,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     let mut patience = recovery::Patience::new(&keeper.stop);
     let managed = keeper.settings().managed.clone();
     loop {
-        let prepared = match keeper.store.manage(managed.clone()).await {
+        let prepared = match keeper.store.manage(managed.clone(), keeper.timing(), keeper.now()).await {
             Ok(()) => keeper.store.allow_trials(keeper.now()).await,
             Err(error) => Err(error),
         };

@@ -42,9 +42,9 @@ impl Keeper {
         }
     }
 
-    /// A request is under way, or its answer is not stored yet: this process must not be killed now.
+    /// A request has passed the gate, and its answer is on no disk yet: this process must not be killed now.
     pub(super) fn holds_what_is_on_no_disk(&self) -> bool {
-        self.claims.count_attempts() > 0
+        self.exposed.is_any()
     }
 
     async fn sweep_on_and_on(self: &Arc<Keeper>, last_round: &Cell<Instant>) {
@@ -100,7 +100,8 @@ impl Keeper {
         if free == 0 || !self.is_store_well() {
             return Ok(());
         }
-        for due in self.store.due_refreshes(under_way, free, most, self.read_clock()).await? {
+        let now = self.read_clock();
+        for due in self.store.due_refreshes(under_way, self.passed_over(), free, most, now).await? {
             if self.is_stopping() {
                 break;
             }

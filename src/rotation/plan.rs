@@ -34,12 +34,15 @@ pub fn refresh_at(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId, now: Time) 
         return now;
     }
     let by_access = access_token_expires_at.minus(lead(timing, lifetimes, oa, access_token_expires_at));
-    let renewed_early =
-        Timing { before_expiry: timing.before_expiry.max(REFRESH_TOKEN_LEAD), ..timing.clone() };
-    let by_refresh =
-        refresh_token_expires_at.minus(lead(&renewed_early, lifetimes, oa, refresh_token_expires_at));
+    let by_refresh = refresh_token_expires_at.minus(refresh_token_lead(timing, lifetimes, oa));
     // A clock that was corrected by seconds since does not make the token live longer.
     by_access.min(by_refresh).minus(obtained_at.since(now))
+}
+
+/// How long before its refresh token ends the set is refreshed.
+fn refresh_token_lead(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId) -> Duration {
+    let early = Timing { before_expiry: timing.before_expiry.max(REFRESH_TOKEN_LEAD), ..timing.clone() };
+    lead(&early, lifetimes, oa, lifetimes.refresh_token_expires_at)
 }
 
 /// How long before this end the set is refreshed.
@@ -51,10 +54,13 @@ fn lead(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId, end: Time) -> Duratio
     if wanted <= most { early } else { most.mul_f64(early.as_secs_f64() / wanted.as_secs_f64().max(1e-9)) }
 }
 
-/// When a quarter of the set's lead is left: what is to be tried before its access token ends, is tried by then.
-pub fn last_call(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId) -> Option<Time> {
-    let end = lifetimes.access_token_expires_at?;
-    Some(end.minus(lead(timing, lifetimes, oa, end) / 4))
+/// When a quarter of the set's lead is left: what is to be tried before one of its tokens ends, is tried by then.
+pub fn last_call(timing: &Timing, lifetimes: &Lifetimes, oa: &OaId) -> Time {
+    let by_refresh = lifetimes.refresh_token_expires_at.minus(refresh_token_lead(timing, lifetimes, oa) / 4);
+    match lifetimes.access_token_expires_at {
+        Some(end) => by_refresh.min(end.minus(lead(timing, lifetimes, oa, end) / 4)),
+        None => by_refresh,
+    }
 }
 
 /// Is a plan due that was made at `planned` for `at`? The clock that nobody sets is believed as well as the wall clock:
@@ -155,9 +161,11 @@ mod tests {
     fn the_last_call_leaves_a_quarter_of_the_lead() {
         let lifetimes = set(25 * HOUR, 90 * 24 * HOUR);
         let timing = Timing { jitter: Duration::ZERO, ..Timing::default() };
-        let left =
-            |at: Option<Time>| at.map(|at| lifetimes.access_token_expires_at.expect("has one").since(at));
-        assert_eq!(left(last_call(&timing, &lifetimes, &OaId::from("1"))), Some(HOUR / 2));
+        let call = last_call(&timing, &lifetimes, &OaId::from("1"));
+        assert_eq!(lifetimes.access_token_expires_at.map(|end| end.since(call)), Some(HOUR / 2));
+        let long = set(400 * 24 * HOUR, 90 * 24 * HOUR);
+        let call = last_call(&timing, &long, &OaId::from("1"));
+        assert_eq!(long.refresh_token_expires_at.since(call), 18 * HOUR, "whichever token ends first");
     }
 
     #[test]

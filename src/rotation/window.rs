@@ -57,6 +57,11 @@ impl Brake {
         self.hold_until.map_or(self.wait_until, |hold_until| hold_until.max(self.wait_until))
     }
 
+    /// Is an attempt that began then a trial? What was under way already when the brake was put on is none.
+    fn is_trial(&self, began_at: Time, now: Time) -> bool {
+        began_at > self.since || self.since > now
+    }
+
     /// May one go now? A decision of the future was made by a clock that has been set back since.
     pub fn is_trial_due(&self, now: Time) -> bool {
         self.trial_at() <= now || self.decided_at > now.plus(CLOCK_TOLERANCE)
@@ -92,13 +97,23 @@ impl Window {
         if self.strikes > 0 {
             return u32::from(under_way == 0);
         }
+        self.size_now(now).clamp(1, most.max(1)).saturating_sub(under_way)
+    }
+
+    /// What was learnt before a pause is old, also when requests have been under way since without a verdict.
+    fn size_now(&self, now: Time) -> u32 {
         let is_old = self.moved_at.is_none_or(|at| at > now || now.since(at) > PAUSE);
-        let size = if under_way == 0 && is_old { self.size.min(FIRST_SIZE) } else { self.size };
-        size.clamp(1, most.max(1)).saturating_sub(under_way)
+        if is_old { self.size.min(FIRST_SIZE) } else { self.size }
     }
 
     /// Takes in what a verdict says. `began_at` is when its attempt began.
     pub fn hear(&mut self, news: AppNews, began_at: Time, timing: &Timing, now: Time, roll: Roll) -> Shift {
+        // A trial that did not succeed, whatever it brought, is followed by a wait.
+        if let Some(brake) = self.brake.as_mut().filter(|brake| brake.is_trial(began_at, now)) {
+            brake.failed_trials = brake.failed_trials.saturating_add(u32::from(news == AppNews::Lost));
+            brake.wait_until = now.plus(trial_wait(timing, brake.failed_trials, roll));
+            brake.decided_at = now;
+        }
         let shift = match news {
             AppNews::Silent => return Shift::None,
             AppNews::Answered => {
@@ -113,12 +128,13 @@ impl Window {
                         Shift::Released
                     }
                     None => {
-                        self.size = self.size.saturating_mul(2).clamp(1, timing.max_in_flight.max(1));
+                        self.size =
+                            self.size_now(now).saturating_mul(2).clamp(1, timing.max_in_flight.max(1));
                         Shift::None
                     }
                 }
             }
-            AppNews::Lost => self.strike(began_at, timing, now, roll),
+            AppNews::Lost => self.strike(timing, now, roll),
             // It is blocked by that, which holds it back more than a brake.
             AppNews::Refused => {
                 self.strikes = self.strikes.saturating_add(1);
@@ -130,39 +146,41 @@ impl Window {
         shift
     }
 
-    fn strike(&mut self, began_at: Time, timing: &Timing, now: Time, roll: Roll) -> Shift {
+    fn strike(&mut self, timing: &Timing, now: Time, roll: Roll) -> Shift {
         self.strikes = self.strikes.saturating_add(1);
         self.size = 1;
-        match &mut self.brake {
-            None if self.strikes < STRIKES => Shift::None,
-            None => {
-                let trial_at = now.plus(trial_wait(timing, 0, roll));
-                self.brake = Some(Brake {
-                    since: now,
-                    failed_trials: 0,
-                    wait_until: trial_at,
-                    hold_until: None,
-                    decided_at: now,
-                });
-                Shift::Braked { trial_at }
-            }
-            // Under way already when the brake was put on: no trial.
-            Some(brake) if began_at <= brake.since && brake.since <= now => Shift::None,
-            Some(brake) => {
-                brake.failed_trials = brake.failed_trials.saturating_add(1);
-                brake.wait_until = now.plus(trial_wait(timing, brake.failed_trials, roll));
-                brake.decided_at = now;
-                Shift::None
-            }
+        if self.strikes < STRIKES || self.brake.is_some() {
+            return Shift::None;
         }
+        let trial_at = now.plus(trial_wait(timing, 0, roll));
+        self.brake = Some(Brake {
+            since: now,
+            failed_trials: 0,
+            wait_until: trial_at,
+            hold_until: None,
+            decided_at: now,
+        });
+        Shift::Braked { trial_at }
     }
 
     /// Zalo was asked about an attempt of this app, and it was spent: a further trial is put off to `last_call`. Or
     /// it was not spent (`None`): the usual wait is enough.
     pub fn hold(&mut self, last_call: Option<Time>, now: Time) {
         if let Some(brake) = &mut self.brake {
+            // Decided by a clock that has been set back since: the wait would be as long as it was ahead.
+            if brake.decided_at > now.plus(CLOCK_TOLERANCE) {
+                brake.wait_until = now;
+            }
             brake.hold_until = last_call;
             brake.decided_at = now;
+        }
+    }
+
+    /// The questions about attempts of this braked app begin anew, as after a restart: the next trial leaves them the
+    /// time that the first of them takes.
+    pub fn leave_time_to_ask(&mut self, timing: &Timing, now: Time) {
+        if let Some(brake) = &mut self.brake {
+            brake.wait_until = brake.wait_until.max(now.plus(time_to_ask(timing)));
         }
     }
 
@@ -176,7 +194,12 @@ impl Window {
 /// attempt before, so that a trial is not begun while it is about to turn out that the last one was spent.
 fn trial_wait(timing: &Timing, failed_trials: u32, roll: Roll) -> Duration {
     let full = doubled(timing.retry_first, failed_trials, timing.retry_max);
-    full.mul_f64(0.5 + roll.0 / 2.0).max(timing.settle.saturating_mul(3) / 2)
+    full.mul_f64(0.5 + roll.0 / 2.0).max(time_to_ask(timing))
+}
+
+/// The first question comes `settle` after the attempt; its answer takes some time as well.
+fn time_to_ask(timing: &Timing) -> Duration {
+    timing.settle.saturating_mul(3) / 2
 }
 
 #[cfg(test)]
@@ -217,12 +240,13 @@ mod tests {
 
     #[test]
     fn after_a_pause_it_opens_at_two_again() {
-        let mut window = Window { size: 8, ..Window::default() };
-        hear(&mut window, AppNews::Granted, at(0));
+        let mut window = Window { size: 8, moved_at: Some(at(0)), ..Window::default() };
         assert_eq!(window.room(0, MOST, at(60)), 8);
         assert_eq!(window.room(0, MOST, at(61)), 2);
-        assert_eq!(window.room(3, MOST, at(61)), 5, "while some are under way it is no pause");
-        assert_eq!(window.room(0, MOST, at(0).minus(Duration::from_secs(1))), 2, "a clock that was set back");
+        assert_eq!(window.room(2, MOST, at(61)), 0, "also while those are under way that went first");
+        hear(&mut window, AppNews::Granted, at(62));
+        assert_eq!(window.room(0, MOST, at(62)), 4, "and it grows from there");
+        assert_eq!(window.room(0, MOST, at(0)), 2, "a clock that was set back");
     }
 
     #[test]
@@ -262,8 +286,11 @@ mod tests {
         assert_eq!((window.room(0, MOST, trial_at), window.room(1, MOST, trial_at)), (1, 0));
         assert_eq!(hear(&mut window, AppNews::Lost, trial_at), Shift::None, "it is said once");
         assert_eq!(window.room(0, MOST, trial_at), 0);
-        hear(&mut window, AppNews::Answered, trial_at);
-        assert!(window.brake.is_some(), "only a success releases");
+        for news in [AppNews::Answered, AppNews::Silent, AppNews::Refused] {
+            let trial_at = window.brake.as_ref().expect("only a success releases").trial_at();
+            hear(&mut window, news, trial_at);
+            assert_eq!(window.room(0, MOST, trial_at), 0, "{news:?} is followed by a wait as well");
+        }
         assert_eq!(hear(&mut window, AppNews::Granted, at(999)), Shift::Released);
         assert_eq!(window.room(0, MOST, at(999)), 2);
     }
@@ -272,7 +299,7 @@ mod tests {
     fn what_was_under_way_when_the_brake_was_put_on_is_no_trial() {
         let mut window = braked();
         let before = window.brake.clone();
-        window.hear(AppNews::Lost, at(0), &Timing::default(), at(2), Roll(0.5));
+        window.hear(AppNews::Lost, at(1), &Timing::default(), at(2), Roll(0.5));
         assert_eq!(window.brake, before);
     }
 
@@ -288,8 +315,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_does_not_hold_the_brake_for_years() {
-        let window = braked();
-        assert_eq!(window.room(0, MOST, at(0).minus(Duration::from_secs(61))), 1);
+        let mut window = braked();
+        let back = at(0).minus(Duration::from_secs(61));
+        assert_eq!(window.room(0, MOST, back), 1);
+        window.hold(None, back);
+        assert_eq!(window.room(0, MOST, back), 1, "also after something else was decided");
     }
 
     proptest! {

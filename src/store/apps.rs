@@ -49,6 +49,8 @@ pub enum AppStanding {
         since: Time,
         /// When one of its OAs may try.
         trial_at: Time,
+        /// It is braked as well.
+        is_braked: bool,
     },
 }
 
@@ -84,9 +86,9 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// One of the future was noted by a clock that has been set back since.
+    /// No trial is further off than an hour: one that is was noted by a clock that has been set back since.
     fn is_trial_due(&self, now: Time) -> bool {
-        self.trial_at <= now || self.since > now.plus(CLOCK_TOLERANCE)
+        self.trial_at <= now || self.trial_at > now.plus(TRIAL_INTERVAL).plus(CLOCK_TOLERANCE)
     }
 }
 
@@ -120,6 +122,7 @@ impl AppRow {
             Some(refusal) => AppStanding::Blocked {
                 since: refusal.since,
                 trial_at: brake.map_or(refusal.trial_at, |brake| brake.trial_at().max(refusal.trial_at)),
+                is_braked: brake.is_some(),
             },
             None => brake.map_or(AppStanding::Open, |brake| AppStanding::Braked {
                 since: brake.since,
@@ -219,22 +222,39 @@ pub(super) fn under_way(conn: &Connection, app_id: &AppId) -> rusqlite::Result<u
         .query_row([app_id.as_str()], |row| row.get(0))
 }
 
-/// Lets each blocked app try again at once, or only this one.
-pub(super) fn allow_trials(tx: &Connection, only: Option<&AppId>, now: Time) -> rusqlite::Result<()> {
+/// Lets each blocked app try again at once.
+pub(super) fn allow_trials(tx: &Connection, now: Time) -> rusqlite::Result<()> {
     tx.execute(
-        "UPDATE app SET trial_at = ?1, refused_since = min(refused_since, ?1) WHERE refused_since IS NOT NULL \
-         AND (?2 IS NULL OR app_id = ?2)",
-        params![now.as_millis(), only.map(AppId::as_str)],
+        "UPDATE app SET trial_at = ?1, refused_since = min(refused_since, ?1) WHERE refused_since IS NOT NULL",
+        [now.as_millis()],
     )?;
     Ok(())
 }
 
-/// Ends the waits of a braked app: an operator wants one of its OAs to be tried now.
-pub(super) fn allow_trial_under_brake(tx: &Connection, app_id: &AppId, now: Time) -> rusqlite::Result<()> {
-    let mut app = load(tx, app_id)?;
-    if let Some(brake) = &mut app.window.brake {
-        brake.wait_until = brake.wait_until.min(now);
-        brake.hold_until = brake.hold_until.map(|at| at.min(now));
+/// After a start the questions about attempts of braked apps begin anew: their next trials wait for that.
+pub(super) fn leave_time_to_ask(tx: &Connection, timing: &Timing, now: Time) -> rusqlite::Result<()> {
+    for mut app in held(tx)? {
+        let is_asked_about: bool = tx
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM oa WHERE state = 'uncertain' AND app_id = ?1)")?
+            .query_row([app.app_id.as_str()], |row| row.get(0))?;
+        if is_asked_about {
+            app.window.leave_time_to_ask(timing, now);
+            save(tx, &app)?;
+        }
+    }
+    Ok(())
+}
+
+/// The OAs of this app, or of all, are not those that they were: which of them is nearest to its end?
+pub(super) fn reconsider(
+    tx: &Connection,
+    only: Option<&AppId>,
+    timing: &Timing,
+    now: Time,
+) -> rusqlite::Result<()> {
+    let concerned = |app: &AppRow| app.window.is_spending() && only.is_none_or(|only| app.app_id == *only);
+    for mut app in held(tx)?.into_iter().filter(concerned) {
+        hold_back(tx, &mut app, timing, now)?;
         save(tx, &app)?;
     }
     Ok(())
@@ -267,6 +287,10 @@ pub(super) fn hear(
         hold_back(tx, &mut app, timing, now)?;
     }
     app.refusal = match (news, before.refusal) {
+        // A trial was allowed after this attempt began, as by a reload: what it says may be of credentials before.
+        (AppNews::Refused, Some(refusal)) if began_at < refusal.trial_at && refusal.trial_at <= now => {
+            Some(refusal)
+        }
         (AppNews::Refused, refusal) => Some(Refusal {
             since: refusal.map_or(now, |refusal| refusal.since.min(now)),
             trial_at: now.plus(TRIAL_INTERVAL),
@@ -276,7 +300,7 @@ pub(super) fn hear(
         (_, Some(refusal)) if refusal.since <= now && began_at <= refusal.since => Some(refusal),
         (_, refusal) => refusal.map(|refusal| Refusal {
             since: refusal.since.min(now),
-            trial_at: next_at.unwrap_or(now.plus(TRIAL_INTERVAL)),
+            trial_at: next_at.unwrap_or(Time::from_millis(i64::MAX)).min(now.plus(TRIAL_INTERVAL)),
         }),
     };
     if is_worth_writing(&before, &app) {
@@ -325,20 +349,21 @@ pub(super) fn learn(
     save(tx, &app)
 }
 
-/// Puts the next trial off until the OA nearest to its end has a quarter of its lead left.
+/// Puts the next trial off until the OA nearest to its end has a quarter of its lead left. One that cannot send any more
+/// is not put at risk for that: it has time.
 fn hold_back(tx: &Connection, app: &mut AppRow, timing: &Timing, now: Time) -> rusqlite::Result<()> {
     let nearest = tx
         .prepare_cached(&format!(
-            "SELECT oa_id FROM oa WHERE expiry_said = 0 AND access_token_expires_at > ?1 AND app_id = ?2 \
-             AND {REFRESHABLE} ORDER BY access_token_expires_at LIMIT 1"
+            "SELECT oa_id FROM oa WHERE access_token_expires_at > ?1 AND app_id = ?2 AND {REFRESHABLE} \
+             ORDER BY min(access_token_expires_at, refresh_token_expires_at) LIMIT 1"
         ))?
         .query_row(params![now.as_millis(), app.app_id.as_str()], |row| row.get::<_, String>(0))
         .optional()?
         .map(OaId::from);
     let row = nearest.map(|oa_id| rows::load(tx, &oa_id)).transpose()?.flatten();
     let set = row.as_ref().and_then(|row| Some((&row.oa_id, row.set.as_ref()?)));
-    let call = set.and_then(|(oa_id, set)| last_call(timing, &set.lifetimes(), oa_id));
-    app.window.hold(call, now);
+    let call = set.map_or(now, |(oa_id, set)| last_call(timing, &set.lifetimes(), oa_id));
+    app.window.hold(Some(call), now);
     Ok(())
 }
 

@@ -270,10 +270,14 @@ pub(super) fn adopt(
     }
     let expires_at = set.access_token_expires_at;
     let lifetimes = set.lifetimes();
+    // The second in a row without an access token: no endpoint is asked on and on as fast as it answers.
+    let is_fruitless =
+        expires_at.is_none() && row.set.as_ref().is_some_and(|before| before.access_token.is_none());
+    let earliest = if is_fruitless { now.time.plus(timing.retry_max) } else { now.time };
     row.adopt(set);
     row.last_refresh_at = Some(now.time);
     let standing = standing.unwrap_or_else(|| Standing::Scheduled {
-        refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now.time),
+        refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now.time).max(earliest),
     });
     let (refresh_at, reason) = match &standing {
         Standing::Scheduled { refresh_at } => (Some(*refresh_at), None),

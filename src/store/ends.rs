@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::apps;
-use super::rows::{self, OaRow};
-use crate::clock::{Reading, Time};
+use super::rows::{self, OaRow, StoredSet};
+use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
 use crate::id::{AppId, OaId};
 use crate::rotation::{Reminder, Standing, reminder};
 
@@ -44,7 +44,7 @@ pub(super) fn expired(conn: &Connection, now: &Reading) -> rusqlite::Result<Vec<
 pub(super) fn take_reminders(
     tx: &Connection,
     ladder: &[Duration],
-    now: Time,
+    now: &Reading,
 ) -> rusqlite::Result<Vec<(OaId, Reminder)>> {
     let held: BTreeSet<AppId> = apps::held(tx)?.into_iter().map(|app| app.app_id).collect();
     let longest = ladder.iter().copied().max().unwrap_or_default();
@@ -53,19 +53,28 @@ pub(super) fn take_reminders(
         .prepare_cached(
             "SELECT oa_id FROM oa WHERE refresh_token_expires_at <= ?1 AND app_id IS NOT NULL ORDER BY oa_id",
         )?
-        .query_map([now.plus(longest).as_millis()], |row| row.get(0))?
+        .query_map([now.time.plus(longest).as_millis()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut due = Vec::new();
     for oa_id in ending {
-        let Some(mut row) = rows::load(tx, &OaId::from(oa_id))? else { continue };
+        // A row that cannot be read takes the reminders from no other.
+        let Ok(Some(mut row)) = rows::load(tx, &OaId::from(oa_id)) else { continue };
         let Some(set) = row.set.as_ref().filter(|_| is_neglected(&row, &held)) else { continue };
-        if let Some(reminder) = reminder(ladder, set.refresh_token_expires_at, row.reminded_step, now) {
+        if !is_time_certain(set, now) {
+            continue;
+        }
+        if let Some(reminder) = reminder(ladder, set.refresh_token_expires_at, row.reminded_step, now.time) {
             row.reminded_step = Some(reminder.step);
             rows::save(tx, &row)?;
             due.push((row.oa_id, reminder));
         }
     }
     Ok(due)
+}
+
+/// Nothing is said by a clock that was set since: it would count as said for good.
+fn is_time_certain(set: &StoredSet, now: &Reading) -> bool {
+    set.obtained.step_since(now).is_none_or(|(_, step)| step <= CLOCK_TOLERANCE)
 }
 
 /// Managed, and yet not on the way to a new set.
@@ -88,37 +97,45 @@ pub struct OldGrant {
 
 /// The grants that are old enough to be doubted and of which that was not said yet. They count as said from here on.
 /// Once a single OA has lived past the end of its grant there is nothing to doubt any more.
-pub(super) fn take_old_grants(tx: &Connection, now: Time) -> rusqlite::Result<Vec<OldGrant>> {
+pub(super) fn take_old_grants(tx: &Connection, now: &Reading) -> rusqlite::Result<Vec<OldGrant>> {
     if is_seen(tx, RENEWALS_MOVE_THE_END)? {
         return Ok(Vec::new());
     }
-    let old: Vec<OldGrant> = tx
+    let old: Vec<String> = tx
         .prepare_cached(
-            "SELECT oa_id, granted_at, granted_until FROM oa WHERE granted_at <= ?1 AND grant_doubt_said = 0 \
-             AND app_id IS NOT NULL AND state <> 'reauthorization_required' ORDER BY oa_id",
+            "SELECT oa_id FROM oa WHERE granted_at <= ?1 AND grant_doubt_said = 0 AND app_id IS NOT NULL \
+             AND state <> 'reauthorization_required' ORDER BY oa_id",
         )?
-        .query_map([now.minus(DOUBT_AFTER).as_millis()], |row| {
-            Ok(OldGrant {
-                oa_id: OaId::from(row.get::<_, String>(0)?),
-                granted_at: Time::from_millis(row.get(1)?),
-                until: Time::from_millis(row.get(2)?),
-            })
-        })?
+        .query_map([now.time.minus(DOUBT_AFTER).as_millis()], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
-    for OldGrant { oa_id, .. } in &old {
-        tx.prepare_cached("UPDATE oa SET grant_doubt_said = 1 WHERE oa_id = ?1")?
-            .execute([oa_id.as_str()])?;
+    let mut told = Vec::new();
+    for oa_id in old.into_iter().map(OaId::from) {
+        let Ok(Some(mut row)) = rows::load(tx, &oa_id) else { continue };
+        let is_certain = row.set.as_ref().is_some_and(|set| is_time_certain(set, now));
+        let Some(grant) = row.grant.as_mut().filter(|_| is_certain) else { continue };
+        grant.is_doubt_said = true;
+        told.push(OldGrant { oa_id, granted_at: grant.granted_at, until: grant.until });
+        rows::save(tx, &row)?;
     }
-    Ok(old)
+    Ok(told)
 }
 
-/// A refresh has just succeeded: was its refresh token older than the grant that it came from? That counts only where
-/// both clocks agree on the time since the set before was obtained: one that jumped makes nothing old.
-pub(super) fn note_renewal(tx: &Connection, before: &OaRow, now: &Reading) -> rusqlite::Result<()> {
-    let (Some(grant), Some(set)) = (&before.grant, &before.set) else { return Ok(()) };
-    if grant.until < now.time && set.obtained.agrees_with(now) {
-        tx.prepare_cached("INSERT OR IGNORE INTO fact (name, since) VALUES (?1, ?2)")?
-            .execute(params![RENEWALS_MOVE_THE_END, now.time.as_millis()])?;
+/// A refresh has just succeeded: was its refresh token older than the grant that it came from? That counts only with a
+/// second witness to the time since the set before was obtained. Where the wall clock was set meanwhile, the dates of
+/// the grant, which came from the clock before, are set with it.
+pub(super) fn note_renewal(tx: &Connection, row: &mut OaRow, now: &Reading) -> rusqlite::Result<()> {
+    let (Some(grant), Some(set)) = (&mut row.grant, &row.set) else { return Ok(()) };
+    match set.obtained.step_since(now) {
+        None => {}
+        Some((_, step)) if step <= CLOCK_TOLERANCE && now.time <= grant.until => {}
+        Some((_, step)) if step <= CLOCK_TOLERANCE => {
+            tx.prepare_cached("INSERT OR IGNORE INTO fact (name, since) VALUES (?1, ?2)")?
+                .execute(params![RENEWALS_MOVE_THE_END, now.time.as_millis()])?;
+        }
+        Some((is_back, step)) => {
+            let moved = |at: Time| if is_back { at.minus(step) } else { at.plus(step) };
+            (grant.granted_at, grant.until) = (moved(grant.granted_at), moved(grant.until));
+        }
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! Which OAs are managed, and which refreshes are to begin.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::BTreeMap;
+use rusqlite::{Connection, params};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
 use super::rows;
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time, Uptime};
 use crate::id::{AppId, OaId};
-use crate::rotation::{Retrying, Standing};
+use crate::rotation::{Retrying, Standing, Timing};
 
 /// An OA as the config has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,12 @@ pub struct Managed {
 
 /// Takes over which OAs the config has. New ones get a row, the rest of the store is left unmanaged; nothing else
 /// changes, and no token goes.
-pub(super) fn manage(tx: &Connection, oas: &BTreeMap<OaId, Managed>) -> rusqlite::Result<()> {
+pub(super) fn manage(
+    tx: &Connection,
+    oas: &BTreeMap<OaId, Managed>,
+    timing: &Timing,
+    now: Time,
+) -> rusqlite::Result<()> {
     let stored: BTreeMap<OaId, (Option<AppId>, Option<String>)> = tx
         .prepare_cached("SELECT oa_id, app_id, name FROM oa")?
         .query_map([], |row| {
@@ -46,12 +51,18 @@ pub(super) fn manage(tx: &Connection, oas: &BTreeMap<OaId, Managed>) -> rusqlite
         )?
         .execute(params![oa_id.as_str(), managed.app_id.as_str(), managed.name])?;
     }
-    Ok(())
+    // A program of the first version that still ran when the store was brought to the second left none.
+    tx.execute(
+        "UPDATE oa SET granted_at = obtained_at, granted_until = refresh_token_expires_at \
+         WHERE granted_at IS NULL AND obtained_at IS NOT NULL",
+        [],
+    )?;
+    apps::reconsider(tx, None, timing, now)
 }
 
 /// What a refresh presupposes of an OA's row.
 pub(super) const REFRESHABLE: &str = "oa.app_id = oa.set_app_id AND oa.state IN ('scheduled', 'retrying') \
-     AND oa.refresh_token IS NOT NULL";
+     AND oa.refresh_token IS NOT NULL AND oa.obtained_at IS NOT NULL AND oa.refresh_token_expires_at IS NOT NULL";
 
 /// An OA whose refresh is to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +73,8 @@ pub struct Due {
     pub app_id: AppId,
     /// At most so many of its app may be worked on, this one included.
     pub most_of_app: u32,
+    /// An operator wants it to be tried now, whatever its plan is and whatever holds its app back.
+    pub is_on_demand: bool,
 }
 
 /// Why plans are due, each with how it is found: by the wall clock; by the clock that nobody sets; because it was made
@@ -89,10 +102,12 @@ struct Why {
 }
 
 /// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first, as far as the windows of
-/// their apps have room. Of a blocked app one goes, due or not, when a trial is due.
+/// their apps have room. Of a blocked app one goes, due or not, when a trial is due. Those that are to be passed over
+/// take nobody's place.
 pub(super) fn due_refreshes(
     conn: &Connection,
     under_way: &BTreeMap<OaId, AppId>,
+    passed_over: &BTreeSet<OaId>,
     free: usize,
     most: u32,
     now: &Reading,
@@ -104,8 +119,9 @@ pub(super) fn due_refreshes(
             Admission::Open(0) => rooms.full.push(app.app_id),
             Admission::Open(_) => {}
             Admission::Trial => {
-                if let Some(oa_id) = trial_of(conn, &app.app_id)? {
-                    due.push(Due { oa_id, app_id: app.app_id.clone(), most_of_app: 1 });
+                if let Some(oa_id) = trial_of(conn, &app.app_id, passed_over)? {
+                    let app_id = app.app_id.clone();
+                    due.push(Due { oa_id, app_id, most_of_app: 1, is_on_demand: false });
                 }
                 rooms.full.push(app.app_id);
             }
@@ -113,16 +129,21 @@ pub(super) fn due_refreshes(
     }
     for why in &DUE {
         while due.len() < free {
-            let found = find_due(conn, why, &rooms.full, free + under_way.len(), now)?;
+            let most_found = free + under_way.len() + passed_over.len();
+            let found = find_due(conn, why, &rooms.full, most_found, now)?;
             let mut is_news = false;
             for (oa_id, app_id) in found {
                 let is_taken = under_way.contains_key(&oa_id) || due.iter().any(|due| due.oa_id == oa_id);
-                if is_taken || due.len() >= free || rooms.full.contains(&app_id) {
+                if is_taken
+                    || passed_over.contains(&oa_id)
+                    || due.len() >= free
+                    || rooms.full.contains(&app_id)
+                {
                     continue;
                 }
                 is_news = true;
                 if let Some(most_of_app) = rooms.enter(&app_id)? {
-                    due.push(Due { oa_id, app_id, most_of_app });
+                    due.push(Due { oa_id, app_id, most_of_app, is_on_demand: false });
                 }
             }
             if !is_news {
@@ -210,14 +231,20 @@ fn find_due(
 }
 
 /// The OA of a blocked app that tries: the one that is due first.
-fn trial_of(conn: &Connection, app_id: &AppId) -> rusqlite::Result<Option<OaId>> {
-    conn.prepare_cached(&format!(
+fn trial_of(
+    conn: &Connection,
+    app_id: &AppId,
+    passed_over: &BTreeSet<OaId>,
+) -> rusqlite::Result<Option<OaId>> {
+    let limit = i64::try_from(passed_over.len()).unwrap_or(i64::MAX).saturating_add(1);
+    let candidates: Vec<String> = conn
+        .prepare_cached(&format!(
         "SELECT oa_id FROM oa WHERE app_id = ?1 AND {REFRESHABLE} AND next_action_at IS NOT NULL AND NOT EXISTS \
-         (SELECT 1 FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed') ORDER BY next_action_at LIMIT 1"
+         (SELECT 1 FROM attempt WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed') ORDER BY next_action_at LIMIT ?2"
     ))?
-    .query_row([app_id.as_str()], |row| row.get::<_, String>(0))
-    .optional()
-    .map(|found| found.map(OaId::from))
+    .query_map(params![app_id.as_str(), limit], |row| row.get(0))?
+    .collect::<rusqlite::Result<_>>()?;
+    Ok(candidates.into_iter().map(OaId::from).find(|oa_id| !passed_over.contains(oa_id)))
 }
 
 /// The uncertain OAs about which Zalo is to be asked. When, the daemon's own clock decides.
@@ -264,9 +291,6 @@ pub(super) fn hurry(tx: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::R
             return Ok(false);
         }
     };
-    if let Some(app_id) = &row.app_id {
-        apps::allow_trials(tx, Some(app_id), now.time)?;
-    }
     row.stand(standing, now);
     rows::save(tx, &row)?;
     Ok(true)

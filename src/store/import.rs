@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::apps;
 use super::conclude::stored_set;
 use super::journal::{self, Outcome, Phase};
 use super::rows::{self, Grant, OaRow};
@@ -85,6 +86,7 @@ pub(super) fn import(
     let refresh_at = refresh_at(timing, &lifetimes, oa_id, now.time);
     row.stand(Standing::Scheduled { refresh_at }, now);
     rows::save(tx, &row)?;
+    apps::reconsider(tx, Some(app_id), timing, now.time)?;
     Ok(Imported::Adopted { generation: row.generation, refresh_at })
 }
 

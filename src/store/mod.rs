@@ -27,10 +27,11 @@ mod tests;
 mod view;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 pub use apps::{AppChange, AppStanding};
 pub use conclude::{Attempted, Concluded, Effect};
@@ -87,18 +88,18 @@ impl Store {
     }
 
     /// Takes over which OAs the config has.
-    pub async fn manage(&self, oas: BTreeMap<OaId, Managed>) -> Result<(), StoreError> {
-        self.writer.call(true, move |tx| fleet::manage(tx, &oas)).await
+    pub async fn manage(
+        &self,
+        oas: BTreeMap<OaId, Managed>,
+        timing: Arc<Timing>,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.writer.call(true, move |tx| fleet::manage(tx, &oas, &timing, now)).await
     }
 
     /// Lets each blocked app try again at once.
     pub async fn allow_trials(&self, now: Time) -> Result<(), StoreError> {
-        self.writer.call(true, move |tx| apps::allow_trials(tx, None, now)).await
-    }
-
-    /// Lets a braked app try again at once, as an operator wants it.
-    pub async fn allow_trial_under_brake(&self, app_id: AppId, now: Time) -> Result<(), StoreError> {
-        self.writer.call(true, move |tx| apps::allow_trial_under_brake(tx, &app_id, now)).await
+        self.writer.call(true, move |tx| apps::allow_trials(tx, now)).await
     }
 
     /// How this app stands.
@@ -110,11 +111,13 @@ impl Store {
     pub async fn due_refreshes(
         &self,
         under_way: BTreeMap<OaId, AppId>,
+        passed_over: BTreeSet<OaId>,
         free: usize,
         most: u32,
         now: Reading,
     ) -> Result<Vec<Due>, StoreError> {
-        self.writer.call(false, move |conn| fleet::due_refreshes(conn, &under_way, free, most, &now)).await
+        let due = move |conn: &_| fleet::due_refreshes(conn, &under_way, &passed_over, free, most, &now);
+        self.writer.call(false, due).await
     }
 
     /// An operator wants this OA to be refreshed now. `false`: there is nothing to refresh it with.
@@ -161,8 +164,8 @@ impl Store {
     }
 
     /// Reads the OA again and says what an attempt is to work with.
-    pub async fn claim(&self, oa_id: OaId, now: Reading) -> Result<Claimed, StoreError> {
-        self.writer.call(false, move |conn| present::claim(conn, &oa_id, &now)).await
+    pub async fn claim(&self, oa_id: OaId, is_on_demand: bool, now: Reading) -> Result<Claimed, StoreError> {
+        self.writer.call(false, move |conn| present::claim(conn, &oa_id, is_on_demand, &now)).await
     }
 
     /// Calls a person for an OA that [`Claimed::Unproven`] was said of. `false`: it is so no more.
@@ -277,15 +280,15 @@ impl Store {
     pub async fn take_reminders(
         &self,
         ladder: Vec<Duration>,
-        now: Time,
+        now: Reading,
     ) -> Result<Vec<(OaId, Reminder)>, StoreError> {
-        self.writer.call(true, move |tx| ends::take_reminders(tx, &ladder, now)).await
+        self.writer.call(true, move |tx| ends::take_reminders(tx, &ladder, &now)).await
     }
 
     /// The grants of which nobody knows whether renewals move their end, as far as that is due to be said. It counts as
     /// said from here on.
-    pub async fn take_old_grants(&self, now: Time) -> Result<Vec<OldGrant>, StoreError> {
-        self.writer.call(true, move |tx| ends::take_old_grants(tx, now)).await
+    pub async fn take_old_grants(&self, now: Reading) -> Result<Vec<OldGrant>, StoreError> {
+        self.writer.call(true, move |tx| ends::take_old_grants(tx, &now)).await
     }
 
     /// Deletes one step of old journal rows; returns how many.
@@ -335,12 +338,14 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Writes the answer into the slot. Durable when this returns `Ok`. May be repeated.
-    pub async fn fill(&mut self, spilled: Arc<SpilledAnswer>) -> std::io::Result<()> {
+    /// Writes the answer into the slot, and comes back with it: durable if that went well. May be repeated.
+    pub fn filling(mut self, spilled: Arc<SpilledAnswer>) -> JoinHandle<(Slot, std::io::Result<()>)> {
         // From here on something may stand in it, also if writing fails.
         self.is_filled = true;
-        let (slots, index) = (Arc::clone(&self.slots), self.index);
-        tokio::task::spawn_blocking(move || slots.fill(index, &spilled)).await?
+        tokio::task::spawn_blocking(move || {
+            let filled = self.slots.fill(self.index, &spilled);
+            (self, filled)
+        })
     }
 
     /// Empties the slot and gives it back, after its answer became durable in the store.

@@ -28,7 +28,7 @@ pub(super) fn held_apps(conn: &Connection) -> rusqlite::Result<Vec<AppStatus>> {
         let (state, since, trial_at) = match app.standing() {
             AppStanding::Open => return None,
             AppStanding::Braked { since, trial_at } => ("braked", since, trial_at),
-            AppStanding::Blocked { since, trial_at } => ("blocked", since, trial_at),
+            AppStanding::Blocked { since, trial_at, is_braked: _ } => ("blocked", since, trial_at),
         };
         Some(AppStatus { app_id: app.app_id, state, since, trial_at })
     });

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::apps::{self, Admission};
+use super::apps::{self, Admission, AppStanding};
 use super::journal;
 use super::rows::{self, OaRow};
 use crate::clock::{Reading, Time};
@@ -25,6 +25,8 @@ pub struct Claim {
     pub access_token: Option<Secret>,
     /// When that access token ends.
     pub access_token_expires_at: Option<Time>,
+    /// An operator wants it to be tried now, whatever its plan is and whatever holds its app back.
+    pub is_on_demand: bool,
 }
 
 /// Why an attempt's row is written, or not.
@@ -51,7 +53,12 @@ pub enum Claimed {
 }
 
 /// Reads the OA again and says what an attempt is to work with.
-pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<Claimed> {
+pub(super) fn claim(
+    conn: &Connection,
+    oa_id: &OaId,
+    is_on_demand: bool,
+    now: &Reading,
+) -> rusqlite::Result<Claimed> {
     let Some(row) = rows::load(conn, oa_id)? else { return Ok(Claimed::NotNow) };
     let plan = match row.standing {
         Standing::Scheduled { refresh_at: at } | Standing::Retrying(Retrying { retry_at: at }) => at,
@@ -63,6 +70,7 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite:
     let Some((set, managing_app)) = set.zip(app_id) else { return Ok(Claimed::NotNow) };
     // Of a blocked app one goes when a trial is due, whatever its own plan.
     let may_go = match apps::load(conn, &managing_app)? {
+        _ if is_on_demand => true,
         app if app.refusal.is_some() => app.admission(0, 1, now.time) == Admission::Trial,
         _ => is_due(plan, planned.as_ref(), now),
     };
@@ -82,13 +90,14 @@ pub(super) fn claim(conn: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite:
         refresh_token,
         access_token: set.access_token,
         access_token_expires_at: set.access_token_expires_at,
+        is_on_demand,
     }))
 }
 
 /// Calls a person for an OA whose token was presented before without any proof that it is unspent. A right program
 /// never comes here; a wrong one must not leave the OA waiting in silence.
 pub(super) fn latch_unproven(tx: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<bool> {
-    if !matches!(claim(tx, oa_id, now)?, Claimed::Unproven) {
+    if !matches!(claim(tx, oa_id, true, now)?, Claimed::Unproven) {
         return Ok(false);
     }
     let Some(mut row) = rows::load(tx, oa_id)? else { return Ok(false) };
@@ -107,12 +116,22 @@ pub(super) fn present(
     most: u32,
     now: &Reading,
 ) -> rusqlite::Result<Journalled> {
-    let Claimed::Due(current) = self::claim(tx, &claim.oa_id, now)? else { return Ok(Journalled::Stale) };
+    let Claimed::Due(current) = self::claim(tx, &claim.oa_id, claim.is_on_demand, now)? else {
+        return Ok(Journalled::Stale);
+    };
     if current.generation != claim.generation || current.refresh_token != claim.refresh_token {
         return Ok(Journalled::Stale);
     }
     let under_way = apps::under_way(tx, &claim.app_id)?;
-    if apps::load(tx, &claim.app_id)?.admission(under_way, most, now.time) == Admission::NONE {
+    let app = apps::load(tx, &claim.app_id)?;
+    let has_room = match app.standing() {
+        // One at a time also then.
+        AppStanding::Braked { .. } | AppStanding::Blocked { .. } if claim.is_on_demand => under_way == 0,
+        AppStanding::Open | AppStanding::Braked { .. } | AppStanding::Blocked { .. } => {
+            app.admission(under_way, most, now.time) != Admission::NONE
+        }
+    };
+    if !has_room {
         return Ok(Journalled::HeldBack);
     }
     let digest = claim.refresh_token.digest();

@@ -77,8 +77,16 @@ pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<O
 
 pub(super) fn load_all(conn: &Connection) -> rusqlite::Result<Vec<OaRow>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa ORDER BY oa_id"))?
-        .query_map([], read_row)?
+        .query_map([], |row| read_row(row).or_else(|_| unreadable(row)))?
         .collect()
+}
+
+/// One row that cannot be read takes nothing from the others: it looks like one that a person has to look at.
+fn unreadable(row: &Row<'_>) -> rusqlite::Result<OaRow> {
+    let mut stub = OaRow::new(OaId::from(row.get::<_, String>(0)?));
+    stub.app_id = row.get::<_, Option<String>>(1)?.map(AppId::from);
+    stub.standing = Standing::ReauthorizationRequired(Reason::RowUnreadable);
+    Ok(stub)
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use super::apps::{self, AppChange, Heard};
 use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::rows::{self, OaRow};
+use super::writer::{StoreError, classify};
 use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{self, AppNews, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain};
@@ -190,6 +191,8 @@ pub(super) fn abandon_presenting(
     for attempt in open.into_iter().map(AttemptId::from_bytes) {
         let Some(journalled) = journal::load(tx, attempt)? else { continue };
         let probe_at = now.time.plus(timing.settle);
+        let is_uncertain = leave_uncertain(tx, attempt, &journalled, probe_at, now)?;
+        // After its OA stands as it does: it is no longer the one that is nearest to its end.
         let heard = Heard {
             app_id: &journalled.app_id,
             news: AppNews::Lost,
@@ -197,28 +200,43 @@ pub(super) fn abandon_presenting(
             next_at: Some(probe_at),
         };
         let app = apps::hear(tx, &heard, timing, now.time, roll())?;
-        let oa_id = journalled.oa_id.clone();
-        let mut note = |is_uncertain| {
-            let app_id = journalled.app_id.clone();
-            abandoned.push(Abandoned { oa_id: oa_id.clone(), app_id, attempt, is_uncertain, app });
-        };
-        let row = rows::load(tx, &journalled.oa_id)?;
-        let Some(mut row) = row.filter(|row| row.generation == journalled.generation) else {
-            let outcome = Outcome { class: "superseded", ..Outcome::default() };
-            journal::note(tx, attempt, Phase::Closed, &outcome, now.time)?;
-            note(false);
-            continue;
-        };
-        let detail = "the program ended before an answer came";
-        let outcome = Outcome { class: "unknown", detail, ..Outcome::default() };
-        journal::note(tx, attempt, Phase::Uncertain, &outcome, now.time)?;
-        row.failures = row.failures.saturating_add(1);
-        row.last_error = Some(detail.to_owned());
-        row.stand(Standing::Uncertain(Uncertain { attempt, probe_at: Some(probe_at) }), now);
-        rows::save(tx, &row)?;
-        note(true);
+        let AttemptRow { oa_id, app_id, .. } = journalled;
+        abandoned.push(Abandoned { oa_id, app_id, attempt, is_uncertain, app });
+    }
+    if only.is_none() {
+        apps::leave_time_to_ask(tx, timing, now.time)?;
     }
     Ok(abandoned)
+}
+
+/// `false`: a person imported another set meanwhile, or the OA's row cannot be read, which is told elsewhere.
+fn leave_uncertain(
+    tx: &Connection,
+    attempt: AttemptId,
+    journalled: &AttemptRow,
+    probe_at: Time,
+    now: &Reading,
+) -> rusqlite::Result<bool> {
+    let detail = "the program ended before an answer came";
+    let unknown = Outcome { class: "unknown", detail, ..Outcome::default() };
+    let row = match rows::load(tx, &journalled.oa_id) {
+        Err(error) if matches!(classify(&error), StoreError::Broken(_)) => {
+            journal::note(tx, attempt, Phase::Uncertain, &unknown, now.time)?;
+            return Ok(false);
+        }
+        row => row?,
+    };
+    let Some(mut row) = row.filter(|row| row.generation == journalled.generation) else {
+        let outcome = Outcome { class: "superseded", ..Outcome::default() };
+        journal::note(tx, attempt, Phase::Closed, &outcome, now.time)?;
+        return Ok(false);
+    };
+    journal::note(tx, attempt, Phase::Uncertain, &unknown, now.time)?;
+    row.failures = row.failures.saturating_add(1);
+    row.last_error = Some(detail.to_owned());
+    row.stand(Standing::Uncertain(Uncertain { attempt, probe_at: Some(probe_at) }), now);
+    rows::save(tx, &row)?;
+    Ok(true)
 }
 
 /// The open, uncertain attempt with the row of its OA.

@@ -3,12 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::apps::{self, AppStanding};
 use super::fleet::Managed;
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
-use crate::clock::{Reading, Time};
+use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::GrantedTokens;
 use crate::rotation::{Reason, Retrying, Standing, Uncertain, Verdict};
@@ -292,12 +293,18 @@ fn status_of(
     }
 }
 
-/// When the set's access token ends, if it can be used now: as the wall clock has it, unless the clock that nobody sets
-/// speaks against it.
+/// When the set's access token ends, if it can be used now. The clock that nobody sets is believed where it was read;
+/// where the wall clock was set since, the end is told as the wall clock has it now.
 fn valid_until(set: &StoredSet, now: &Reading) -> Option<Time> {
-    let end = set.access_token_expires_at.filter(|end| *end > now.time)?;
-    let life = end.since(set.obtained.time);
-    set.obtained.uptime_since(now).is_none_or(|elapsed| elapsed < life).then_some(end)
+    let end = set.access_token_expires_at?;
+    let is_set = |step: Option<(bool, Duration)>| step.is_some_and(|(_, step)| step > CLOCK_TOLERANCE);
+    let end = match set.obtained.uptime_since(now) {
+        Some(elapsed) if is_set(set.obtained.step_since(now)) => {
+            now.time.plus(end.since(set.obtained.time).saturating_sub(elapsed))
+        }
+        Some(_) | None => end,
+    };
+    (end > now.time).then_some(end)
 }
 
 fn seen_state(row: &OaRow, is_presenting: bool, app: AppStanding, now: Time) -> (State, Option<Reason>) {

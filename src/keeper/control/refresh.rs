@@ -1,7 +1,8 @@
 //! `refresh`: one OA is refreshed now, and whoever asked is told what becomes of it.
 //!
 //! The plan is made due in the store, and the refresh is an attempt like any other: behind its lock, its window and its
-//! gate. Of a blocked app it is the trial. Of a braked one it is only if the operator says so.
+//! gate. Of a blocked app it is the trial. Of a braked one it is only if the operator says so; the waits of the brake
+//! stay as they are for all the others.
 
 use std::sync::Arc;
 
@@ -67,34 +68,33 @@ async fn begin(
         return Err(store_failed(detail));
     }
     let standing = keeper.store.app_standing(app_id.clone()).await.map_err(|error| store_failed(&error))?;
-    if let AppStanding::Braked { trial_at, .. } = standing {
-        if !trial {
+    let own = match standing {
+        AppStanding::Open => {
+            let hurried = keeper.store.hurry(oa_id.clone(), keeper.read_clock()).await;
+            if !hurried.map_err(|error| store_failed(&error))? {
+                return Err(not_now(no_tokens(oa_id)));
+            }
+            keeper.wake.notify_one();
+            None
+        }
+        AppStanding::Braked { trial_at, .. } | AppStanding::Blocked { trial_at, is_braked: true, .. }
+            if !trial =>
+        {
             let wait = spoken(trial_at.since(keeper.now()));
             return Err(not_now(format!(
                 "app {app_id} is braked, because its token endpoint left outcomes unknown; its next trial is in {wait}. \
                  To make OA {oa_id} the trial now, at its risk: zalo-tokend refresh {oa_id} --trial"
             )));
         }
-        let allowed = keeper.store.allow_trial_under_brake(app_id.clone(), keeper.now()).await;
-        allowed.map_err(|error| store_failed(&error))?;
-    }
-    if !keeper.store.hurry(oa_id.clone(), keeper.read_clock()).await.map_err(|error| store_failed(&error))? {
-        return Err(not_now(no_tokens(oa_id)));
-    }
-    say(peer, "asked for").await;
-    // Of an app that is held back the sweep would choose an OA of its own.
-    let own = match standing {
-        AppStanding::Open => {
-            keeper.wake.notify_one();
-            None
-        }
+        // Of an app that is held back the sweep would choose an OA of its own.
         AppStanding::Braked { .. } | AppStanding::Blocked { .. } => Some(begin_trial(keeper, oa_id, app_id)),
     };
+    say(peer, "asked for").await;
     Ok(Waiting { told, own })
 }
 
 fn begin_trial(keeper: &Arc<Keeper>, oa_id: &OaId, app_id: AppId) -> tokio::task::JoinHandle<bool> {
-    let due = Due { oa_id: oa_id.clone(), app_id, most_of_app: 1 };
+    let due = Due { oa_id: oa_id.clone(), app_id, most_of_app: 1, is_on_demand: true };
     keeper.tasks.spawn(attempt::run_guarded(Arc::clone(keeper), due))
 }
 
@@ -115,7 +115,10 @@ impl Waiting {
                     if has_tried {
                         continue;
                     }
-                    let text = format!("another OA of its app is being tried now; ask for OA {oa_id} again in a minute");
+                    let text = format!(
+                        "OA {oa_id} could not be tried just now: another one of its app is being tried, or as many \
+                         requests as may be are under way; ask again in a minute"
+                    );
                     return Reply::NotNow { text };
                 }
                 () = peer.gone() => return Reply::NotNow { text: "nobody waits any more".to_owned() },

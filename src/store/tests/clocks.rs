@@ -9,8 +9,8 @@ fn clocks(by_wall: i64, by_uptime: u32) -> Reading {
 }
 
 fn is_due(bench: &Bench, now: &Reading) -> bool {
-    let due = fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, now).expect("due");
-    let claimed = claim(&bench.conn, &oa(), now).expect("claimed");
+    let due = fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, now).expect("due");
+    let claimed = claim(&bench.conn, &oa(), false, now).expect("claimed");
     assert_eq!(!due.is_empty(), matches!(claimed, Claimed::Due(_)), "the sweep and the claim agree");
     !due.is_empty()
 }
@@ -30,7 +30,8 @@ fn a_wall_clock_that_jumps_forward_makes_one_early_refresh_and_no_loop() {
     let ten_years = 24 * 3_650;
     assert!(is_due(&bench, &clocks(ten_years, 1)));
     bench.now = clocks(ten_years, 1).time;
-    let Claimed::Due(claim) = claim(&bench.conn, &oa(), &clocks(ten_years, 1)).expect("claimed") else {
+    let Claimed::Due(claim) = claim(&bench.conn, &oa(), false, &clocks(ten_years, 1)).expect("claimed")
+    else {
         panic!("due")
     };
     let attempt = AttemptId::random();
@@ -79,6 +80,16 @@ fn a_token_is_not_handed_out_past_its_life_because_the_wall_clock_was_set_back()
         matches!(view::token(&bench.conn, None, &managed, &oa(), now).expect("asked"), TokenAnswer::Valid(_))
     };
     assert!(is_handed_out(&clocks(-100, 24)));
-    assert!(!is_handed_out(&clocks(-100, 26)) && !is_handed_out(&clocks(26, 1)));
+    assert!(!is_handed_out(&clocks(-100, 26)) && !is_handed_out(&clocks(26, 26)));
     assert!(is_handed_out(&after_restart(START.plus(24 * HOUR))));
+}
+
+#[test]
+fn i10_a_token_that_lives_is_handed_out_although_the_wall_clock_jumped_past_its_end() {
+    let bench = Bench::new();
+    bench.import_obtained(&oa(), 1, Moment::at(&clocks(0, 0)));
+    let ahead = clocks(90_000, 5);
+    let answer = view::token(&bench.conn, None, &[].into(), &oa(), &ahead).expect("asked");
+    let TokenAnswer::Valid(valid) = answer else { panic!("{answer:?}") };
+    assert_eq!(valid.expires_at.since(ahead.time), 20 * HOUR, "as the wall clock has it now");
 }

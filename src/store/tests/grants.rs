@@ -5,7 +5,7 @@ use super::*;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn old_grants(bench: &Bench, days: u32) -> Vec<String> {
-    let old = ends::take_old_grants(&bench.conn, START.plus(DAY * days)).expect("asked");
+    let old = ends::take_old_grants(&bench.conn, &at(START.plus(DAY * days))).expect("asked");
     old.into_iter().map(|grant| grant.oa_id.to_string()).collect()
 }
 
@@ -63,7 +63,9 @@ fn a_clock_that_jumped_makes_no_grant_old() {
         answer: None,
     };
     conclude(&bench.conn, &attempted, &bench.timing, &jumped, Roll(0.5)).expect("concluded");
-    assert_eq!(old_grants(&bench, 91), ["oa-1"], "nobody has lived past anything");
+    let facts: u32 =
+        bench.conn.query_row("SELECT count(*) FROM fact", [], |row| row.get(0)).expect("counted");
+    assert_eq!(facts, 0, "nobody has lived past anything");
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn an_oa_whose_app_is_held_back_is_reminded_of_though_it_is_healthy_itself() {
     bench.import(&OaId::from("oa-2"), 20);
     bench.now = START.plus(DAY * 85);
     let reminded = |bench: &Bench| {
-        let due = ends::take_reminders(&bench.conn, &[DAY * 30, DAY * 7], bench.now).expect("asked");
+        let due = ends::take_reminders(&bench.conn, &[DAY * 30, DAY * 7], &at(bench.now)).expect("asked");
         due.into_iter().map(|(oa_id, _)| oa_id.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(reminded(&bench), [""; 0], "both are being renewed");
@@ -80,4 +82,48 @@ fn an_oa_whose_app_is_held_back_is_reminded_of_though_it_is_healthy_itself() {
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     assert_eq!(reminded(&bench), ["oa-1", "oa-2"]);
     assert_eq!(reminded(&bench), [""; 0], "each step once");
+}
+
+#[test]
+fn a_grant_that_was_imported_while_the_clock_was_behind_proves_nothing_about_renewals() {
+    let mut bench = Bench::new();
+    let behind = Reading { time: START.minus(DAY * 365), ..at(START) };
+    bench.now = behind.time;
+    bench.import_obtained(&oa(), 1, Moment::at(&behind));
+    for (n, hours) in [(2, 1), (3, 25), (4, 49)] {
+        let now = at(START.plus(HOUR * hours));
+        let Claimed::Due(claim) = claim(&bench.conn, &oa(), false, &now).expect("claimed") else {
+            panic!("not due after {hours} hours")
+        };
+        let attempt = AttemptId::random();
+        present(&bench.conn, &claim, attempt, now.time, 8, &now).expect("presented");
+        let attempted = Attempted {
+            attempt,
+            claim: None,
+            started_at: now.time,
+            obtained: Moment::at(&now),
+            verdict: Verdict::Granted(tokens(n)),
+            status: Some(200),
+            answer: None,
+        };
+        conclude(&bench.conn, &attempted, &bench.timing, &now, Roll(0.5)).expect("concluded");
+    }
+    let grant = rows::load(&bench.conn, &oa()).expect("loaded").expect("there").grant.expect("known");
+    assert_eq!(grant.granted_at, START, "its dates were set with the clock");
+    assert_eq!(old_grants(&bench, 76), ["oa-1"], "nobody has lived past anything");
+}
+
+#[test]
+fn a_clock_that_was_ahead_for_a_minute_leaves_the_ladder_and_the_warning_whole() {
+    let bench = Bench::new();
+    bench.import_obtained(&oa(), 1, Moment::at(&at(START)));
+    let latched =
+        "UPDATE oa SET state = 'reauthorization_required', reason = 'response_lost', next_action_at = NULL";
+    let ladder = [DAY * 30, DAY * 7, DAY];
+    let ahead = Reading { time: START.plus(DAY * 3_650), ..at(START.plus(HOUR)) };
+    assert_eq!(ends::take_old_grants(&bench.conn, &ahead).expect("asked"), []);
+    bench.conn.execute(latched, []).expect("latched");
+    assert_eq!(ends::take_reminders(&bench.conn, &ladder, &ahead).expect("asked"), []);
+    let due = ends::take_reminders(&bench.conn, &ladder, &at(START.plus(DAY * 89))).expect("asked");
+    assert_eq!(due.len(), 1, "a day before the end");
 }

@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn claim(&self) -> Option<Claim> {
-        match claim(&self.conn, &oa(), &at(self.due())).expect("claimed") {
+        match claim(&self.conn, &oa(), false, &at(self.due())).expect("claimed") {
             Claimed::Due(claim) => Some(claim),
             Claimed::NotNow | Claimed::Unproven => None,
         }
@@ -120,7 +120,7 @@ impl Bench {
             attempt,
             claim,
             started_at: self.now,
-            obtained: Moment::of_wall_clock(self.now),
+            obtained: Moment::at(&at(self.now)),
             verdict,
             status: Some(200),
             answer: Some(b"the raw answer".to_vec()),
@@ -199,12 +199,12 @@ fn i3_a_token_is_not_presented_again_without_a_proof_even_if_the_state_says_so()
 #[test]
 fn an_oa_that_is_not_due_or_whose_app_is_blocked_is_not_claimed() {
     let bench = Bench::with_a_set();
-    let claimed = |now| claim(&bench.conn, &oa(), &at(now)).expect("claimed");
+    let claimed = |now| claim(&bench.conn, &oa(), false, &at(now)).expect("claimed");
     assert!(matches!(claimed(START), Claimed::NotNow));
     assert!(matches!(claimed(START.plus(24 * HOUR)), Claimed::Due(_)));
     let years_ago = START.minus(HOUR * 24 * 3_650);
     assert!(matches!(claimed(years_ago), Claimed::NotNow), "the other clock knows better");
-    let after_restart = claim(&bench.conn, &oa(), &after_restart(years_ago)).expect("claimed");
+    let after_restart = claim(&bench.conn, &oa(), false, &after_restart(years_ago)).expect("claimed");
     assert!(matches!(after_restart, Claimed::Due(_)), "planned in the future: the clock was set back");
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
@@ -220,17 +220,21 @@ fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
     let other = bench.conclude_with(AttemptId::random(), None, Verdict::AppRefused(ErrorCode(-14004)));
     assert_eq!(other.effect, Effect::AlreadyConcluded);
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
-    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due").len();
+    let due =
+        |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due").len();
     assert_eq!(due(START.plus(HOUR / 2)), 0);
     bench.now = START;
     let unpresented = Verdict::NotPresented { detail: "reset".to_owned(), retry_after: None };
-    let claim = match claim(&bench.conn, &OaId::from("oa-2"), &at(START.plus(2 * HOUR))).expect("claimed") {
-        Claimed::Due(claim) => claim,
-        Claimed::NotNow | Claimed::Unproven => panic!("the trial is due"),
-    };
+    let claim =
+        match claim(&bench.conn, &OaId::from("oa-2"), false, &at(START.plus(2 * HOUR))).expect("claimed") {
+            Claimed::Due(claim) => claim,
+            Claimed::NotNow | Claimed::Unproven => panic!("the trial is due"),
+        };
     bench.conclude_with(AttemptId::random(), Some(claim), unpresented);
     assert_eq!(
-        fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START.plus(HOUR / 2))).expect("due").len(),
+        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START.plus(HOUR / 2)))
+            .expect("due")
+            .len(),
         0
     );
 }
@@ -241,9 +245,10 @@ fn a_clock_that_went_back_neither_storms_nor_silences_a_blocked_app() {
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     bench.now = START.minus(72 * HOUR);
-    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due").len();
+    let due =
+        |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due").len();
     assert_eq!(due(bench.now), 1, "refused in the future: a trial is due");
-    let Claimed::Due(claim) = claim(&bench.conn, &oa(), &at(bench.now)).expect("claimed") else {
+    let Claimed::Due(claim) = claim(&bench.conn, &oa(), false, &at(bench.now)).expect("claimed") else {
         panic!("the trial is due")
     };
     let attempt = AttemptId::random();
@@ -489,14 +494,14 @@ fn a_refused_app_blocks_all_its_oas_but_for_one_trial_and_a_success_releases_the
         bench.import(&OaId::from(format!("oa-{n}")), n);
     }
     bench.now = START.plus(24 * HOUR);
-    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(now)).expect("due");
+    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due");
     assert_eq!(due(bench.now).len(), 2, "as many as the window lets through");
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::Blocked);
     assert_eq!(bench.state(), (State::Blocked, Some("app_refused".to_owned())));
     assert_eq!(due(bench.now), []);
     assert_eq!(due(bench.now.plus(HOUR)).len(), 1, "one trial an hour");
-    apps::allow_trials(&bench.conn, None, bench.now).expect("allowed");
+    apps::allow_trials(&bench.conn, bench.now).expect("allowed");
     assert_eq!(due(bench.now).len(), 1, "a start allows one trial");
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::None);
@@ -576,7 +581,7 @@ fn an_oa_moved_to_another_app_waits_for_a_grant_and_moved_back_goes_on() {
     let bench = Bench::with_a_set();
     let manage = |app: &str| {
         let managed = [(oa(), Managed { app_id: AppId::from(app), name: None })].into();
-        fleet::manage(&bench.conn, &managed).expect("managed");
+        fleet::manage(&bench.conn, &managed, &bench.timing, bench.now).expect("managed");
         view::statuses(&bench.conn, None, &managed, &at(bench.now)).expect("statuses").remove(0)
     };
     let moved = manage("other");
@@ -589,10 +594,11 @@ fn an_oa_moved_to_another_app_waits_for_a_grant_and_moved_back_goes_on() {
 #[test]
 fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
     let bench = Bench::with_a_set();
-    fleet::manage(&bench.conn, &[].into()).expect("managed");
+    fleet::manage(&bench.conn, &[].into(), &bench.timing, bench.now).expect("managed");
     assert!(bench.claim().is_none());
     assert_eq!(
-        fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START.plus(48 * HOUR))).expect("due"),
+        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START.plus(48 * HOUR)))
+            .expect("due"),
         []
     );
     let status = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("statuses").remove(0);
@@ -603,9 +609,13 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
 fn a_plan_made_by_a_clock_that_was_set_back_since_is_due_now() {
     let bench = Bench::with_a_set();
     let years_ago = START.minus(HOUR * 24 * 3_650);
-    let due = fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &after_restart(years_ago)).expect("due");
+    let due = fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &after_restart(years_ago))
+        .expect("due");
     assert_eq!(due.len(), 1);
-    assert_eq!(fleet::due_refreshes(&bench.conn, &[].into(), 10, 8, &at(START)).expect("due"), []);
+    assert_eq!(
+        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START)).expect("due"),
+        []
+    );
 }
 
 #[test]
