@@ -148,8 +148,8 @@ impl Keeper {
     /// How long until something falls due that is not due yet.
     async fn until_next(&self) -> Result<Duration, StoreError> {
         let now = self.clock.read();
-        let plan = self.store.next_due(now.time).await?.map(|at| at.since(now.time));
         let question = lock(&self.doubts).next().map(|at| at.since(now.uptime));
+        let plan = self.store.until_next_due(now).await?;
         // A question that is due and still waits is under way, or waits for a lock: its end wakes the sweep.
         let question = question.filter(|wait| !wait.is_zero());
         Ok(plan.into_iter().chain(question).min().unwrap_or(TICK))

@@ -3,10 +3,11 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
 use super::rows;
-use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
+use crate::clock::{CLOCK_TOLERANCE, Reading, Time, Uptime};
 use crate::id::{AppId, OaId};
 use crate::rotation::{Retrying, Standing};
 
@@ -212,20 +213,29 @@ pub(super) fn uncertain(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
     .collect()
 }
 
-/// When the next thing falls due that is not due yet: a refresh, or a trial of an app that is held back.
-pub(super) fn next_due(conn: &Connection, now: Time) -> rusqlite::Result<Option<Time>> {
-    let plan = conn
+/// How long until the next thing falls due that is not due yet: a refresh, by whichever clock has it sooner, or a trial
+/// of an app that is held back.
+pub(super) fn until_next_due(conn: &Connection, now: &Reading) -> rusqlite::Result<Option<Duration>> {
+    let by_wall_clock = conn
         .prepare_cached(
             "SELECT min(next_action_at) FROM oa WHERE next_action_at > ?1 AND app_id IS NOT NULL \
              AND state <> 'uncertain'",
         )?
-        .query_row([now.as_millis()], |row| row.get::<_, Option<i64>>(0))?
+        .query_row([now.time.as_millis()], |row| row.get::<_, Option<i64>>(0))?
         .map(Time::from_millis);
+    let by_uptime = conn
+        .prepare_cached(
+            "SELECT min(next_action_uptime) FROM oa WHERE planned_boot = ?1 AND next_action_uptime > ?2 \
+             AND next_action_at IS NOT NULL AND app_id IS NOT NULL AND state <> 'uncertain'",
+        )?
+        .query_row(params![&*now.boot, rows::millis(now.uptime.0)], |row| row.get::<_, Option<u64>>(0))?
+        .map(|millis| Uptime(Duration::from_millis(millis)).since(now.uptime));
     let trials = apps::held(conn)?.into_iter().filter_map(|app| match app.standing() {
         AppStanding::Open => None,
         AppStanding::Braked { trial_at, .. } | AppStanding::Blocked { trial_at, .. } => Some(trial_at),
     });
-    Ok(trials.filter(|at| *at > now).chain(plan).min())
+    let waits = trials.chain(by_wall_clock).filter(|at| *at > now.time).map(|at| at.since(now.time));
+    Ok(waits.chain(by_uptime).min())
 }
 
 /// An operator wants this OA to be refreshed now: its plan is due. `false`: there is none.

@@ -144,9 +144,9 @@ impl Store {
         self.writer.call(false, fleet::uncertain).await
     }
 
-    /// When the next refresh falls due that is not due yet.
-    pub async fn next_due(&self, now: Time) -> Result<Option<Time>, StoreError> {
-        self.writer.call(false, move |conn| fleet::next_due(conn, now)).await
+    /// How long until the next refresh or trial falls due that is not due yet.
+    pub async fn until_next_due(&self, now: Reading) -> Result<Option<Duration>, StoreError> {
+        self.writer.call(false, move |conn| fleet::until_next_due(conn, &now)).await
     }
 
     /// Reads the OA again and says what an attempt is to work with.
