@@ -14,7 +14,7 @@ use super::settings::Settings;
 use super::systemd::Manager;
 use super::told::Told;
 use super::undurable::Undurable;
-use super::{Keeper, control, events, health, recovery, reload, signals};
+use super::{Keeper, control, duties, events, health, recovery, reload, signals};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::rotation::Reason;
@@ -92,7 +92,8 @@ pub async fn run(config: Config, log: LogControl) -> Result<(), RunError> {
         started_at,
     });
     if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
-        let duties = Duties::start(&keeper, &config.schedule).await?;
+        let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
+        keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
         keeper.tasks.spawn(report(Arc::clone(&keeper)));
         keeper.tasks.spawn(control.serve(Arc::clone(&keeper)));
