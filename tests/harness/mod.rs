@@ -5,7 +5,9 @@
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
 pub mod fake_clock;
+pub mod frozen;
 pub mod herd;
+pub mod manager;
 pub mod rows;
 pub mod small_disk;
 
