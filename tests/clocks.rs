@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::fake_clock::FakeClock;
 use harness::rows::*;
-use harness::{Bench, QUICK};
+use harness::{Bench, QUICK, text};
 use rustix::process::Signal;
 use zalo_tokend::clock::{Clock, SystemClock};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
@@ -191,6 +191,29 @@ async fn f02_duties_go_on_after_the_wall_clock_was_set_forward_and_back() {
     let before = daemon.events("fleet.heartbeat").len();
     daemon.wait_for_nth("fleet.heartbeat", before + 2).await;
     assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f09_a_clock_that_jumped_ahead_forgets_no_token_that_was_used() {
+    let bench = Bench::new().await;
+    bench.set_extra("[schedule]\nheartbeat = \"* * * * * *\"\nprune = \"* * * * * *\"\n");
+    let clock = FakeClock::under(&bench);
+    bench.add_oa("7");
+    let first = bench.simulator.grant("app", "7");
+    bench.import("7", &first).await;
+    let mut daemon = bench.start().await;
+    clock.set(FORWARD);
+    daemon.wait_for_oa("refresh.succeeded", "7").await;
+    let seen = daemon.events("fleet.heartbeat").len();
+    daemon.wait_for_nth("fleet.heartbeat", seen + 3).await;
+    clock.set("+0");
+    let again = bench.run_with_input(&["import", "7"], &first.to_string()).await;
+    assert_eq!(again.status.code(), Some(1), "it was presented before: {}", text(&again.stdout));
+    assert_eq!(bench.history("7").await.len(), 1, "nor is the journal forgotten");
+    assert!(daemon.stop().await.success());
+    let ledger = bench.simulator.ledger();
+    assert_eq!(ledger.presentations(), 1);
+    assert_clean(&ledger);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,7 +239,7 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     // In steps, so that whoever else needs the store gets his turn between.
-    while keeper.store.prune(keeper.settings().keep_history, keeper.now()).await? > 0 {
+    while keeper.store.prune(keeper.settings().keep_history, keeper.now_or_earlier()).await? > 0 {
         tracing::debug!("old journal rows were pruned");
     }
     Ok(())

@@ -73,7 +73,7 @@ struct Keeper {
     told: Told,
     /// Token sets that neither the store nor a slot has taken yet.
     undurable: Undurable,
-    started_at: Time,
+    started: Reading,
 }
 
 impl Keeper {
@@ -83,6 +83,13 @@ impl Keeper {
 
     fn read_clock(&self) -> Reading {
         self.clock.read()
+    }
+
+    /// What time it is, and no later than both clocks have it since the start: a wall clock that jumped ahead makes
+    /// nothing old.
+    fn now_or_earlier(&self) -> Time {
+        let now = self.clock.read();
+        now.time.min(self.started.time.plus(now.uptime.since(self.started.uptime)))
     }
 
     /// The settings in force.

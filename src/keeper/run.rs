@@ -64,7 +64,7 @@ pub async fn run(config: Config, log: LogControl) -> Result<(), RunError> {
     events::daemon_started(oas);
     let manager = Manager::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let started_at = clock.now();
+    let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop);
     let Some(opened) = asking_for_time(&manager, opening, || true).await? else {
@@ -89,7 +89,7 @@ pub async fn run(config: Config, log: LogControl) -> Result<(), RunError> {
         manager,
         told: Told::default(),
         undurable: Undurable::default(),
-        started_at,
+        started,
     });
     if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
         let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
