@@ -31,7 +31,7 @@ async fn f41_an_answer_that_comes_to_a_full_disk_goes_to_its_slot_is_served_and_
     bench.simulator.release();
     let failed = daemon.wait_for("store.failed").await;
     assert_eq!(failed["level"], "ERROR");
-    wait_until_served(&bench).await;
+    bench.wait_until_served("7").await;
     assert!(daemon.events("refresh.succeeded").is_empty(), "I5: not before it is in the store");
     disk.free().await;
     daemon.wait_for("store.recovered").await;
@@ -41,21 +41,6 @@ async fn f41_an_answer_that_comes_to_a_full_disk_goes_to_its_slot_is_served_and_
     assert_clean(&bench, 1);
 }
 
-/// Waits until the command hands out the token that only the slot has.
-async fn wait_until_served(bench: &Bench) {
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
-    let served = tokio::time::timeout(harness::DEADLINE, async {
-        loop {
-            let token = bench.token("7").await;
-            if token.is_some_and(|token| bench.simulator.is_valid_access_token(&token)) {
-                return;
-            }
-            tick.tick().await;
-        }
-    });
-    served.await.expect("the new token is served while the disk is full");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn f41_an_answer_in_its_slot_survives_kill_and_is_adopted_by_the_next_start() {
     let (bench, disk) = bench_with_an_answer_held().await;
@@ -63,13 +48,13 @@ async fn f41_an_answer_in_its_slot_survives_kill_and_is_adopted_by_the_next_star
     bench.ledger_until(|ledger| ledger.spends() == 1).await;
     disk.fill().await;
     bench.simulator.release();
-    wait_until_served(&bench).await;
+    bench.wait_until_served("7").await;
     daemon.kill().await;
 
     // The next start meets the same full disk, says so, and waits for room.
     let mut daemon = bench.spawn(&[]);
     daemon.wait_for("store.failed").await;
-    wait_until_served(&bench).await;
+    bench.wait_until_served("7").await;
     disk.free().await;
     daemon.wait_for("daemon.ready").await;
     assert_eq!(daemon.wait_for_oa("refresh.succeeded", "7").await["generation"], 2);

@@ -7,7 +7,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,13 +17,18 @@ use uuid::Uuid;
 
 use super::Keeper;
 use super::events;
+use crate::clock::{CLOCK_TOLERANCE, Clock, Time};
 use crate::config::Schedule;
 use crate::store::{OldGrant, StoreError};
+
+/// How often it is looked whether the wall clock was set back.
+const LOOK_AT_THE_CLOCK: Duration = Duration::from_secs(5);
 
 /// The duties, each with its owner and its job at the scheduler.
 pub(super) struct Duties {
     scheduler: JobScheduler,
     duties: [Duty; 4],
+    pace: Arc<Pace>,
 }
 
 struct Duty {
@@ -48,7 +55,8 @@ impl Duties {
             duty(keeper, "audit", |schedule| &schedule.audit, audit),
             duty(keeper, "prune", |schedule| &schedule.prune, prune),
         ];
-        let mut started = Duties { scheduler: JobScheduler::new().await?, duties };
+        let pace = Arc::new(Pace::new(Arc::clone(&keeper.clock)));
+        let mut started = Duties { scheduler: JobScheduler::new().await?, duties, pace };
         let jobs = started.prepare(schedule)?;
         started.go_over_to(jobs).await?;
         started.scheduler.start().await?;
@@ -60,19 +68,26 @@ impl Duties {
         let mut prepared = Vec::new();
         for (place, duty) in self.duties.iter().enumerate() {
             let expression = (duty.pick)(schedule);
-            if duty.job.as_ref().is_some_and(|(in_force, _)| in_force == expression) {
-                continue;
+            if duty.job.as_ref().is_none_or(|(in_force, _)| in_force != expression) {
+                prepared.push((place, expression.to_owned(), duty.make_job(expression, &self.pace)?));
             }
-            let (name, kicks) = (duty.name, duty.kicks.clone());
-            let job = Job::new_async(expression, move |_, _| {
-                if kicks.try_send(()).is_err() {
-                    tracing::trace!(duty = name, "kicked while still at work");
-                }
-                Box::pin(std::future::ready(()))
-            })?;
-            prepared.push((place, expression.to_owned(), job));
         }
         Ok(Prepared(prepared))
+    }
+
+    /// Makes new jobs of the expressions in force, if the clock was set back since their kicks were scheduled.
+    async fn catch_up(&mut self) -> Result<(), JobSchedulerError> {
+        if !self.pace.is_lost() {
+            return Ok(());
+        }
+        self.pace.begin_anew();
+        let mut prepared = Vec::new();
+        for (place, duty) in self.duties.iter().enumerate() {
+            if let Some((expression, _)) = &duty.job {
+                prepared.push((place, expression.clone(), duty.make_job(expression, &self.pace)?));
+            }
+        }
+        self.go_over_to(Prepared(prepared)).await
     }
 
     /// Puts them in force. One after another: a burst of concurrent additions kills the scheduler.
@@ -89,6 +104,72 @@ impl Duties {
     /// No more kicks.
     pub(super) async fn shutdown(&mut self) -> Result<(), JobSchedulerError> {
         self.scheduler.shutdown().await
+    }
+}
+
+impl Duty {
+    fn make_job(&self, expression: &str, pace: &Arc<Pace>) -> Result<Job, JobSchedulerError> {
+        let (name, kicks, pace) = (self.name, self.kicks.clone(), Arc::clone(pace));
+        pace.note();
+        Job::new_async(expression, move |_, _| {
+            // The next kick is scheduled with this one.
+            pace.note();
+            if kicks.try_send(()).is_err() {
+                tracing::trace!(duty = name, "kicked while still at work");
+            }
+            Box::pin(std::future::ready(()))
+        })
+    }
+}
+
+/// What the wall clock was when kicks were scheduled. One that jumped ahead for a moment leaves a job behind that waits
+/// until the clock is there again.
+struct Pace {
+    clock: Arc<dyn Clock>,
+    /// The furthest that it was ahead, in milliseconds.
+    furthest: AtomicI64,
+}
+
+impl Pace {
+    fn new(clock: Arc<dyn Clock>) -> Pace {
+        let furthest = AtomicI64::new(ahead(clock.as_ref()).as_millis());
+        Pace { clock, furthest }
+    }
+
+    /// A kick is scheduled now.
+    fn note(&self) {
+        self.furthest.fetch_max(ahead(self.clock.as_ref()).as_millis(), Ordering::Relaxed);
+    }
+
+    /// Was the clock set back since a kick was scheduled?
+    fn is_lost(&self) -> bool {
+        let furthest = Time::from_millis(self.furthest.load(Ordering::Relaxed));
+        ahead(self.clock.as_ref()).plus(CLOCK_TOLERANCE) < furthest
+    }
+
+    /// All are scheduled anew from here on.
+    fn begin_anew(&self) {
+        self.furthest.store(ahead(self.clock.as_ref()).as_millis(), Ordering::Relaxed);
+    }
+}
+
+/// When the machine was started, as the wall clock has it now: the same as long as nobody sets it.
+fn ahead(clock: &dyn Clock) -> Time {
+    let now = clock.read();
+    now.time.minus(now.uptime.0)
+}
+
+/// Watches the wall clock until the daemon stops: when it was set back, the duties begin anew, which would otherwise
+/// stand still until it has caught up.
+pub(super) async fn keep_pace(keeper: Arc<Keeper>, duties: Arc<Mutex<Duties>>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_THE_CLOCK) => {}
+            () = keeper.stop.cancelled() => return,
+        }
+        if let Err(error) = duties.lock().await.catch_up().await {
+            tracing::warn!(%error, "the duties stand still until the clock has caught up");
+        }
     }
 }
 
@@ -158,7 +239,7 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     // In steps, so that whoever else needs the store gets his turn between.
-    while keeper.store.prune(keeper.settings().keep_history, keeper.now()).await? > 0 {
+    while keeper.store.prune(keeper.settings().keep_history, keeper.now_or_earlier()).await? > 0 {
         tracing::debug!("old journal rows were pruned");
     }
     Ok(())
@@ -167,7 +248,7 @@ async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use tokio::sync::Semaphore;
 
     struct Counted {

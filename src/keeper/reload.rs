@@ -8,7 +8,7 @@
 //! together: what counts is that the file is read after the last.
 
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::duties::Duties;
 use super::run::{announce, open_door};
@@ -21,7 +21,7 @@ pub(super) struct Reloader {
     pub(super) keeper: Arc<Keeper>,
     /// The config in force.
     pub(super) config: Config,
-    pub(super) duties: Duties,
+    pub(super) duties: Arc<Mutex<Duties>>,
     /// SIGHUP came.
     pub(super) asked: Arc<Notify>,
 }
@@ -46,7 +46,7 @@ impl Reloader {
             }
             self.keeper.manager.ready(&self.keeper.summary().await);
         }
-        if let Err(error) = self.duties.shutdown().await {
+        if let Err(error) = self.duties.lock().await.shutdown().await {
             tracing::debug!(%error, "the scheduler cannot be stopped");
         }
     }
@@ -67,7 +67,8 @@ impl Reloader {
         let difference = Difference::between(&self.config, &config);
         // Always a new one: what stands in the CA file may be another.
         let door = open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
-        let jobs = self.duties.prepare(&config.schedule).map_err(|error| format!("[schedule]: {error}"))?;
+        let jobs = self.duties.lock().await.prepare(&config.schedule);
+        let jobs = jobs.map_err(|error| format!("[schedule]: {error}"))?;
         let slots = usize::try_from(config.timing.max_in_flight).unwrap_or(usize::MAX);
         keeper.store.grow_slots(slots).await.map_err(|error| {
             format!(
@@ -88,7 +89,7 @@ impl Reloader {
 
     /// The new settings are in force: what depends on them follows.
     async fn take_effect(&mut self, jobs: super::duties::Prepared) {
-        if let Err(error) = self.duties.go_over_to(jobs).await {
+        if let Err(error) = self.duties.lock().await.go_over_to(jobs).await {
             // The sweep has a tick of its own, so no OA waits for this.
             tracing::warn!(%error, "a cron expression is not in force; restart the daemon to apply it");
         }

@@ -17,7 +17,7 @@ use super::signals::Caught;
 use super::systemd::Manager;
 use super::told::Told;
 use super::undurable::Undurable;
-use super::{Keeper, control, events, health, recovery, reload};
+use super::{Keeper, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::rotation::Reason;
@@ -69,7 +69,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
     events::daemon_started(oas);
     let manager = Manager::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let started_at = clock.now();
+    let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop);
     let Some(opened) = asking_for_time(&manager, opening, || true).await? else {
@@ -94,10 +94,11 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         undurable: Undurable::default(),
         exposed: Exposed::default(),
         passed_over: Mutex::default(),
-        started_at,
+        started,
     });
     if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
-        let duties = Duties::start(&keeper, &config.schedule).await?;
+        let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
+        keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
         keeper.tasks.spawn(report(Arc::clone(&keeper)));
         // Only who holds the store's lock may take over the socket that an earlier run left.

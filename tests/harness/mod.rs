@@ -4,7 +4,10 @@
 //! deadline there is says that the test hangs; no test depends on how fast the machine is.
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
+pub mod fake_clock;
+pub mod frozen;
 pub mod herd;
+pub mod manager;
 pub mod reader;
 pub mod rows;
 pub mod small_disk;

@@ -1,11 +1,12 @@
 //! Disks that are full: a small tmpfs in a mount namespace of the test's own.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{Bench, text};
+use super::{Bench, DEADLINE, text};
 
 /// A file system of 3 MiB that only this test sees. It goes with the process that holds its namespace.
 pub struct SmallDisk {
@@ -66,5 +67,22 @@ impl SmallDisk {
 
     pub async fn free(&self) {
         self.shell(&format!("rm {}/filler", self.mount)).await;
+    }
+}
+
+impl Bench {
+    /// Waits until the command hands out a token that Zalo takes: one that may be in a slot alone.
+    pub async fn wait_until_served(&self, oa: &str) {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let served = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let token = self.token(oa).await;
+                if token.is_some_and(|token| self.simulator.is_valid_access_token(&token)) {
+                    return;
+                }
+                tick.tick().await;
+            }
+        });
+        served.await.expect("the new token is served while the disk is full");
     }
 }

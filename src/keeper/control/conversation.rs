@@ -75,7 +75,7 @@ fn status(keeper: &Keeper) -> DaemonStatus {
     DaemonStatus {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: keeper.started_at.to_string(),
+        started_at: keeper.started.time.to_string(),
         in_flight: keeper.claims.count_attempts(),
         store: match &*keeper.store.health().borrow() {
             Health::Well => "well".to_owned(),

@@ -1,0 +1,52 @@
+//! One thread of the daemon stands still: what a disk that never answers does to the thread that works on the store.
+
+use std::sync::mpsc;
+
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+/// A thread that stands still until this is dropped.
+pub struct Frozen {
+    thaw: Option<mpsc::Sender<()>>,
+    tracer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Frozen {
+    /// Stops the thread of this name.
+    pub fn thread(process: u32, name: &str) -> Frozen {
+        let thread = find(process, name);
+        let (thaw, thawing) = mpsc::channel();
+        let (stopped, stopping) = mpsc::channel();
+        // Only the thread that traces may let it go again.
+        let tracer = std::thread::spawn(move || {
+            ptrace::seize(thread, ptrace::Options::empty()).expect("this process may trace its child");
+            ptrace::interrupt(thread).expect("interrupted");
+            waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it stands still");
+            stopped.send(()).expect("waited for");
+            // Either way, asked to or because nobody is there any more.
+            thawing.recv().unwrap_or_default();
+            ptrace::detach(thread, None).expect("it goes on");
+        });
+        stopping.recv().expect("it stands still");
+        Frozen { thaw: Some(thaw), tracer: Some(tracer) }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.thaw.take());
+        let ended = self.tracer.take().map(std::thread::JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))), "the thread goes on");
+    }
+}
+
+fn find(process: u32, name: &str) -> Pid {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
+    let is_wanted = |task: &std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let task = tasks.flatten().find(is_wanted).expect("it has such a thread");
+    let id = task.file_name().into_string().expect("a number").parse().expect("a number");
+    Pid::from_raw(id)
+}
