@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
@@ -17,7 +16,7 @@ use uuid::Uuid;
 
 use super::Keeper;
 use super::events;
-use crate::clock::{CLOCK_TOLERANCE, Clock, Time};
+use super::pace::Pace;
 use crate::config::Schedule;
 use crate::store::{OldGrant, StoreError};
 
@@ -122,43 +121,6 @@ impl Duty {
     }
 }
 
-/// What the wall clock was when kicks were scheduled. One that jumped ahead for a moment leaves a job behind that waits
-/// until the clock is there again.
-struct Pace {
-    clock: Arc<dyn Clock>,
-    /// The furthest that it was ahead, in milliseconds.
-    furthest: AtomicI64,
-}
-
-impl Pace {
-    fn new(clock: Arc<dyn Clock>) -> Pace {
-        let furthest = AtomicI64::new(ahead(clock.as_ref()).as_millis());
-        Pace { clock, furthest }
-    }
-
-    /// A kick is scheduled now.
-    fn note(&self) {
-        self.furthest.fetch_max(ahead(self.clock.as_ref()).as_millis(), Ordering::Relaxed);
-    }
-
-    /// Was the clock set back since a kick was scheduled?
-    fn is_lost(&self) -> bool {
-        let furthest = Time::from_millis(self.furthest.load(Ordering::Relaxed));
-        ahead(self.clock.as_ref()).plus(CLOCK_TOLERANCE) < furthest
-    }
-
-    /// All are scheduled anew from here on.
-    fn begin_anew(&self) {
-        self.furthest.store(ahead(self.clock.as_ref()).as_millis(), Ordering::Relaxed);
-    }
-}
-
-/// When the machine was started, as the wall clock has it now: the same as long as nobody sets it.
-fn ahead(clock: &dyn Clock) -> Time {
-    let now = clock.read();
-    now.time.minus(now.uptime.0)
-}
-
 /// Watches the wall clock until the daemon stops: when it was set back, the duties begin anew, which would otherwise
 /// stand still until it has caught up.
 pub(super) async fn keep_pace(keeper: Arc<Keeper>, duties: Arc<Mutex<Duties>>) {
@@ -248,7 +210,7 @@ async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Semaphore;
 
     struct Counted {

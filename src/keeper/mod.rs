@@ -20,6 +20,7 @@ mod duties;
 pub mod events;
 mod health;
 mod news;
+mod pace;
 mod premise;
 mod recovery;
 mod refuge;

@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_secs(5);
 const LOOK_FOR_IMPORTS: Duration = Duration::from_secs(1);
 /// A sweep that takes longer hangs: only a request under way is a reason then to go on living.
 const STUCK: Duration = Duration::from_secs(60);
+/// What becomes free within this is given away together.
+const TOGETHER: Duration = Duration::from_millis(3);
 /// However soon the next plan is due, this long is slept.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(10);
 
@@ -65,7 +67,11 @@ impl Keeper {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 () = self.store.closed() => return,
-                () = self.wake.notified() => last_sweep = None,
+                () = self.wake.notified() => {
+                    // In a herd many attempts end at once: one sweep for all of them.
+                    tokio::time::sleep(TOGETHER).await;
+                    last_sweep = None;
+                }
                 () = tokio::time::sleep(sleep) => {
                     // It slept until a plan is due, or only until it is time to look for imports again.
                     last_sweep = last_sweep.filter(|_| sleep >= LOOK_FOR_IMPORTS);

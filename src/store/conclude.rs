@@ -142,7 +142,9 @@ pub(super) fn conclude(
         (_, standing) => fail(&mut row, standing, detail, now),
     };
     rows::save(tx, &row)?;
-    journal::forget_surplus(tx, &row.oa_id)?;
+    if !matches!(effect, Effect::Adopted { .. }) {
+        journal::forget_surplus(tx, &row.oa_id)?;
+    }
     let next_at = match &effect {
         Effect::Retry { retry_at: at } | Effect::Uncertain { probe_at: at } => Some(*at),
         Effect::Adopted { .. }
