@@ -15,7 +15,7 @@ use super::conversation::Conversation;
 use super::protocol::Reply;
 use crate::clock::spoken;
 use crate::id::{AppId, OaId};
-use crate::store::{AppStanding, Due, Health, OaStatus, State};
+use crate::store::{AppStanding, Due, Health, Hurried, OaStatus, State};
 
 pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, trial: bool, peer: &mut Conversation) -> Reply {
     match begin(keeper, oa_id, trial, peer).await {
@@ -78,8 +78,13 @@ async fn begin(
         let allowed = keeper.store.allow_trial_under_brake(app_id.clone(), keeper.now()).await;
         allowed.map_err(|error| store_failed(&error))?;
     }
-    if !keeper.store.hurry(oa_id.clone(), keeper.read_clock()).await.map_err(|error| store_failed(&error))? {
-        return Err(not_now(no_tokens(oa_id)));
+    let hurried = keeper.store.hurry(oa_id.clone(), status.generation, keeper.read_clock()).await;
+    match hurried.map_err(|error| store_failed(&error))? {
+        Hurried::Due => {}
+        Hurried::IsNewer => {
+            return Err(Reply::Done { text: format!("OA {oa_id}: a newer set was stored just now") });
+        }
+        Hurried::HasNoPlan => return Err(not_now(no_tokens(oa_id))),
     }
     say(peer, "asked for").await;
     // Of an app that is held back the sweep would choose an OA of its own.
