@@ -281,19 +281,38 @@ pub(super) fn until_next(conn: &Connection, now: &Reading) -> rusqlite::Result<O
     Ok(trials.chain(plan).chain(by_uptime).min())
 }
 
-/// An operator wants this OA to be refreshed now: its plan is due. `false`: there is none.
-pub(super) fn hurry(tx: &Connection, oa_id: &OaId, now: &Reading) -> rusqlite::Result<bool> {
-    let Some(mut row) = rows::load(tx, oa_id)? else { return Ok(false) };
+/// What became of the wish to refresh an OA now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hurried {
+    /// Its plan is due.
+    Due,
+    /// It has a newer set than the one that was to be refreshed.
+    IsNewer,
+    /// It has no plan.
+    HasNoPlan,
+}
+
+/// An operator wants this OA, which he saw in `generation`, to be refreshed now: its plan is due.
+pub(super) fn hurry(
+    tx: &Connection,
+    oa_id: &OaId,
+    generation: u64,
+    now: &Reading,
+) -> rusqlite::Result<Hurried> {
+    let Some(mut row) = rows::load(tx, oa_id)? else { return Ok(Hurried::HasNoPlan) };
+    if row.generation != generation {
+        return Ok(Hurried::IsNewer);
+    }
     let standing = match row.standing {
         Standing::Scheduled { .. } => Standing::Scheduled { refresh_at: now.time },
         Standing::Retrying(_) => Standing::Retrying(Retrying { retry_at: now.time }),
         Standing::AwaitingGrant | Standing::Uncertain(_) | Standing::ReauthorizationRequired(_) => {
-            return Ok(false);
+            return Ok(Hurried::HasNoPlan);
         }
     };
     row.stand(standing, now);
     rows::save(tx, &row)?;
-    Ok(true)
+    Ok(Hurried::Due)
 }
 
 /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.

@@ -38,7 +38,7 @@ pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
 pub use ends::OldGrant;
 pub use file::OpenError;
-pub use fleet::{Due, Managed};
+pub use fleet::{Due, Hurried, Managed};
 pub use import::{Import, Imported};
 pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
@@ -120,9 +120,9 @@ impl Store {
         self.writer.call(false, due).await
     }
 
-    /// An operator wants this OA to be refreshed now. `false`: there is nothing to refresh it with.
-    pub async fn hurry(&self, oa_id: OaId, now: Reading) -> Result<bool, StoreError> {
-        self.writer.call(true, move |tx| fleet::hurry(tx, &oa_id, &now)).await
+    /// An operator wants this OA, which he saw in `generation`, to be refreshed now.
+    pub async fn hurry(&self, oa_id: OaId, generation: u64, now: Reading) -> Result<Hurried, StoreError> {
+        self.writer.call(true, move |tx| fleet::hurry(tx, &oa_id, generation, &now)).await
     }
 
     /// The attempt that an operator may decide about.

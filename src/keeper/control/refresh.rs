@@ -16,7 +16,7 @@ use super::conversation::Conversation;
 use super::protocol::Reply;
 use crate::clock::spoken;
 use crate::id::{AppId, OaId};
-use crate::store::{AppStanding, Due, Health, OaStatus, State};
+use crate::store::{AppStanding, Due, Health, Hurried, OaStatus, State};
 
 pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, trial: bool, peer: &mut Conversation) -> Reply {
     match begin(keeper, oa_id, trial, peer).await {
@@ -70,9 +70,13 @@ async fn begin(
     let standing = keeper.store.app_standing(app_id.clone()).await.map_err(|error| store_failed(&error))?;
     let own = match standing {
         AppStanding::Open => {
-            let hurried = keeper.store.hurry(oa_id.clone(), keeper.read_clock()).await;
-            if !hurried.map_err(|error| store_failed(&error))? {
-                return Err(not_now(no_tokens(oa_id)));
+            let hurried = keeper.store.hurry(oa_id.clone(), status.generation, keeper.read_clock()).await;
+            match hurried.map_err(|error| store_failed(&error))? {
+                Hurried::Due => {}
+                Hurried::IsNewer => {
+                    return Err(Reply::Done { text: format!("OA {oa_id}: a newer set was stored just now") });
+                }
+                Hurried::HasNoPlan => return Err(not_now(no_tokens(oa_id))),
             }
             keeper.wake.notify_one();
             None

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rotation::AppNews;
-use crate::store::Due;
+use crate::store::{Due, Hurried};
 
 fn unknown() -> Verdict {
     Verdict::Unknown { code: None, detail: "502".to_owned() }
@@ -189,6 +189,21 @@ fn a_crash_loop_under_a_sick_gateway_burns_no_more_than_the_window() {
         bench.now = bench.now.plus(Duration::from_secs(1));
     }
     assert_eq!(presented, 2);
+}
+
+#[test]
+fn an_operator_who_asks_while_a_refresh_ends_does_not_cause_another() {
+    let bench = Bench::with_a_set();
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(tokens(2)));
+    let hurry = |generation| fleet::hurry(&bench.conn, &oa(), generation, &at(bench.now)).expect("asked");
+    assert_eq!(hurry(1), Hurried::IsNewer);
+    assert!(
+        matches!(claim(&bench.conn, &oa(), false, &at(bench.now)), Ok(Claimed::NotNow)),
+        "it was refreshed since"
+    );
+    assert_eq!(hurry(2), Hurried::Due);
+    assert!(matches!(claim(&bench.conn, &oa(), false, &at(bench.now)), Ok(Claimed::Due(_))));
 }
 
 #[test]
