@@ -52,6 +52,21 @@ fn a_wall_clock_that_jumps_forward_makes_one_early_refresh_and_no_loop() {
 }
 
 #[test]
+fn the_next_plan_is_waited_for_by_whichever_clock_has_it_sooner() {
+    let bench = Bench::with_a_set();
+    let wait = |now: &Reading| fleet::until_next_due(&bench.conn, now).expect("asked").expect("planned");
+    let last_hour = ..=HOUR;
+    assert!(last_hour.contains(&wait(&clocks(22, 22))));
+    assert!(last_hour.contains(&wait(&clocks(-24 * 3_650, 22))), "the wall clock was set back");
+    assert!(last_hour.contains(&wait(&clocks(22, 1))), "it was set forward");
+    assert!(!last_hour.contains(&wait(&clocks(1, 1))));
+    assert!(
+        last_hour.contains(&wait(&after_restart(START.plus(HOUR * 22)))),
+        "after a restart there is only one"
+    );
+}
+
+#[test]
 fn a_suspend_counts_and_a_restart_of_the_machine_leaves_the_wall_clock_alone() {
     let bench = Bench::with_a_set();
     assert!(is_due(&bench, &clocks(72, 72)));
