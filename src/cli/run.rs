@@ -34,7 +34,9 @@ impl From<RunError> for Failure {
         let exit_code = match error {
             RunError::Store(error) => return Failure::from(error),
             RunError::Unusable(_) | RunError::Client(_) | RunError::Schedule(_) => exit::CONFIG,
-            RunError::System(_) | RunError::Ended(_) | RunError::Internal(_) => exit::FAILED,
+            RunError::System(_) | RunError::Ended(_) | RunError::Hangs | RunError::Internal(_) => {
+                exit::FAILED
+            }
         };
         Failure::new(exit_code, error.to_string())
     }

@@ -28,8 +28,6 @@ use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
 const REPEAT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// A store that has not taken an answer after this long may never: the answer goes to its slot meanwhile.
 const SLOW_STORE: Duration = Duration::from_secs(2);
-/// At a stop a store that hangs is waited for so long, if the answer is in its slot, or none came.
-const LAST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
 /// is one, then leaves the OA uncertain.
@@ -221,10 +219,6 @@ impl Attempt {
         // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
         let mut refuge = Refuge::new(slot, spilled);
         let mut undurable = None;
-        let mut impatience = pin!(async {
-            keeper.stop.cancelled().await;
-            sleep(LAST_PATIENCE).await;
-        });
         loop {
             if refuge.is_safe() {
                 self.exposure.end();
@@ -252,7 +246,6 @@ impl Attempt {
                             undurable = None;
                         }
                     }
-                    () = &mut impatience, if refuge.is_safe() => return None,
                 }
             };
             let failure = match concluded {

@@ -27,8 +27,8 @@ use crate::zalo::{ClientError, Door};
 
 /// How many questions about uncertain attempts are under way at once.
 const MOST_QUESTIONS: usize = 16;
-/// For how long the closing of the database asks the service manager for more time.
-const CLOSING: Duration = Duration::from_secs(120);
+/// At a stop, how long the store is waited for when nothing can be lost any more.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the service manager gets a new summary. Counting a large fleet costs a tenth of a second.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -53,6 +53,12 @@ pub enum RunError {
     /// The store failed in a way that a restart may mend.
     #[error("the store ended unexpectedly: {0}")]
     Ended(#[from] StoreError),
+    /// The store does not answer, and the program has to end without it.
+    #[error(
+        "the disk of the store hangs, and the daemon ends without closing it; no answer is lost: what the store has not \
+         taken is in its slot. Repair the disk"
+    )]
+    Hangs,
     /// A fault of the program.
     #[error("{0}; please report this")]
     Internal(String),
@@ -117,19 +123,40 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
     stop.cancel();
     // Whatever is past the gate is finished and stored, or safe in its slot, before this returns.
     keeper.tasks.close();
-    asking_for_time(&keeper.manager, keeper.tasks.wait(), || keeper.holds_what_is_on_no_disk()).await;
+    if !drained(&keeper).await {
+        return Err(RunError::Hangs);
+    }
     drop(listener);
-    let manager = keeper.manager.clone();
     drop(keeper);
     let ending = tokio::task::spawn_blocking(move || store_thread.join());
-    // A disk that hangs while the database is closed holds nothing that is needed: the manager may end it.
-    let begun = Instant::now();
-    let ended = asking_for_time(&manager, ending, || begun.elapsed() < CLOSING).await;
+    let Ok(ended) = tokio::time::timeout(LAST_PATIENCE, ending).await else { return Err(RunError::Hangs) };
     if !was_asked_to || !matches!(ended, Ok(Ok(()))) {
         return Err(RunError::Ended(StoreError::Closed));
     }
     events::daemon_stopped(oas);
     Ok(())
+}
+
+/// Waits until all work has ended, however long a request under way or a disk that refuses its answer may take. Once
+/// nothing can be lost any more, what still hangs is waited for only a while: `false`.
+async fn drained(keeper: &Keeper) -> bool {
+    let mut work = pin!(keeper.tasks.wait());
+    let mut asking = tokio::time::interval(keeper.manager.feed_every().min(Duration::from_secs(1)));
+    let mut safe_since = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut work => return true,
+            _ = asking.tick() => {}
+        }
+        if keeper.holds_what_is_on_no_disk() {
+            safe_since = None;
+            keeper.manager.need_time();
+            keeper.manager.alive();
+        } else if safe_since.get_or_insert_with(Instant::now).elapsed() > LAST_PATIENCE {
+            return false;
+        }
+    }
 }
 
 /// Awaits `work`, and asks the service manager for more time as long as it `is_needed`.

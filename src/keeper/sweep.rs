@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_secs(5);
 const LOOK_FOR_IMPORTS: Duration = Duration::from_secs(1);
 /// A sweep that takes longer hangs: only a request under way is a reason then to go on living.
 const STUCK: Duration = Duration::from_secs(60);
+/// At a stop, how long a sweep that is under way is waited for.
+const LAST_ROUND: Duration = Duration::from_secs(2);
 /// What becomes free within this is given away together.
 const TOGETHER: Duration = Duration::from_millis(3);
 /// However soon the next plan is due, this long is slept.
@@ -35,6 +37,8 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = &mut rounds => return,
+                // A store that hangs does not keep the stop from beginning.
+                () = self.patience_after_stop() => return,
                 _ = feeding.tick() => {
                     if last_round.get().elapsed() < STUCK || self.holds_what_is_on_no_disk() {
                         self.manager.alive();
@@ -42,6 +46,11 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    async fn patience_after_stop(&self) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(LAST_ROUND).await;
     }
 
     /// A request has passed the gate, and its answer is on no disk yet: this process must not be killed now.

@@ -26,7 +26,14 @@ impl Frozen {
             stopped.send(()).expect("waited for");
             // Either way, asked to or because nobody is there any more.
             thawing.recv().unwrap_or_default();
-            ptrace::detach(thread, None).expect("it goes on");
+            match ptrace::detach(thread, None) {
+                Ok(()) => {}
+                // Its process has ended meanwhile: only who traces it can take it from the list of the dead.
+                Err(nix::errno::Errno::ESRCH) => {
+                    waitpid(thread, Some(WaitPidFlag::__WALL)).expect("it is dead");
+                }
+                Err(error) => panic!("it does not go on: {error}"),
+            }
         });
         stopping.recv().expect("it stands still");
         Frozen { thaw: Some(thaw), tracer: Some(tracer) }
