@@ -35,14 +35,15 @@ fn lines(text: &str) -> Log {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What a demo logs: seven OAs, refreshed over and over, a fault now and then, all well at the end.
+/// What a demo logs that is long enough to show everything, however slow the machine is: OAs that are refreshed over and
+/// over, one thing after the other that goes wrong, all well at the end.
 fn demo() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     LOG.get_or_init(|| {
         let place = TempDir::new().expect("a temporary directory");
         let log = place.path().join("log");
         let output = Command::new(env!("CARGO_BIN_EXE_zalo-tokend"))
-            .args(["demo", "--for", "20s", "--log"])
+            .args(["demo", "--for", "30s", "--log"])
             .arg(&log)
             .output()
             .expect("the binary runs");
