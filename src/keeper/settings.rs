@@ -1,7 +1,7 @@
 //! What the daemon takes out of the config: values that a reload replaces as a whole.
 
 use reqwest::Url;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(super) struct Settings {
     pub(super) timing: Arc<Timing>,
     pub(super) caps: Caps,
     pub(super) apps: BTreeMap<AppId, Endpoint>,
+    /// Their names.
+    pub(super) app_ids: Arc<BTreeSet<AppId>>,
     pub(super) managed: BTreeMap<OaId, Managed>,
     pub(super) remind: Vec<Duration>,
     pub(super) keep_history: Duration,
@@ -38,11 +40,13 @@ impl Settings {
                 Endpoint { token_url: app.token_url.clone(), api_url: app.api_url.clone(), secret_key };
             Some((app.id.clone(), endpoint))
         });
+        let apps: BTreeMap<AppId, Endpoint> = apps.collect();
         Settings {
             door,
             timing: Arc::new(config.timing.clone()),
             caps: Caps { answer: config.timeout },
-            apps: apps.collect(),
+            app_ids: Arc::new(apps.keys().cloned().collect()),
+            apps,
             managed: managed(config),
             remind: config.remind.clone(),
             keep_history: config.schedule.keep_history,

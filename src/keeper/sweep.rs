@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Keeper, attempt, doubt, events, lock};
-use crate::store::{Health, StoreError};
+use crate::store::{Health, StoreError, Sweep};
 
 /// However little happens, a sweep comes this often.
 const TICK: Duration = Duration::from_secs(5);
@@ -108,15 +108,17 @@ impl Keeper {
     /// Starts as many refreshes as there are free slots, the most urgent first. While the store does not take
     /// writes, nothing could be journalled, and so nothing is begun.
     async fn start_refreshes(self: &Arc<Keeper>) -> Result<(), StoreError> {
-        let most = self.timing().max_in_flight;
+        let settings = self.settings();
+        let most = settings.timing.max_in_flight;
         let under_way = self.claims.attempts();
         let unused = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(under_way.len());
         let free = self.store.free_slots().min(unused);
         if free == 0 || !self.is_store_well() {
             return Ok(());
         }
-        let now = self.read_clock();
-        for due in self.store.due_refreshes(under_way, self.passed_over(), free, most, now).await? {
+        let apps = Arc::clone(&settings.app_ids);
+        let sweep = Sweep { under_way, passed_over: self.passed_over(), apps, free, most };
+        for due in self.store.due_refreshes(sweep, self.read_clock()).await? {
             if self.is_stopping() {
                 break;
             }
@@ -164,7 +166,7 @@ impl Keeper {
     /// How long until something falls due that is not due yet.
     async fn until_next(&self) -> Result<Duration, StoreError> {
         let now = self.clock.read();
-        let plan = self.store.until_next(now.clone()).await?;
+        let plan = self.store.until_next_due(now.clone()).await?;
         let question = lock(&self.doubts).next().map(|at| at.since(now.uptime));
         // A question that is due and still waits is under way, or waits for a lock: its end wakes the sweep.
         let question = question.filter(|wait| !wait.is_zero());

@@ -3,6 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
@@ -101,20 +102,29 @@ struct Why {
     first: &'static str,
 }
 
-/// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first, as far as the windows of
-/// their apps have room. Of a blocked app one goes, due or not, when a trial is due. Those that are to be passed over
-/// take nobody's place.
-pub(super) fn due_refreshes(
-    conn: &Connection,
-    under_way: &BTreeMap<OaId, AppId>,
-    passed_over: &BTreeSet<OaId>,
-    free: usize,
-    most: u32,
-    now: &Reading,
-) -> rusqlite::Result<Vec<Due>> {
+/// What a sweep begins with.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The OAs under way, each with its app.
+    pub under_way: BTreeMap<OaId, AppId>,
+    /// The OAs that are to be left alone.
+    pub passed_over: BTreeSet<OaId>,
+    /// The apps whose OAs may go.
+    pub apps: Arc<BTreeSet<AppId>>,
+    /// How many more may be begun.
+    pub free: usize,
+    /// How many may be under way at once.
+    pub most: u32,
+}
+
+/// The OAs whose refresh is to begin, the most urgent first, as far as the windows of their apps have room. Of a blocked
+/// app one goes, due or not, when a trial is due. Those that are to be left alone take nobody's place.
+pub(super) fn due_refreshes(conn: &Connection, sweep: &Sweep, now: &Reading) -> rusqlite::Result<Vec<Due>> {
+    let Sweep { under_way, passed_over, apps, free, most } = sweep;
+    let (free, most) = (*free, *most);
     let mut rooms = Rooms { conn, under_way, most, now: now.time, known: BTreeMap::new(), full: Vec::new() };
     let mut due = Vec::new();
-    for app in apps::held(conn)? {
+    for app in apps::held(conn)?.into_iter().filter(|app| apps.contains(&app.app_id)) {
         match app.admission(rooms.count(&app.app_id), most, now.time) {
             Admission::Open(0) => rooms.full.push(app.app_id),
             Admission::Open(_) => {}
@@ -142,7 +152,10 @@ pub(super) fn due_refreshes(
                     continue;
                 }
                 is_news = true;
-                if let Some(most_of_app) = rooms.enter(&app_id)? {
+                let has_app = apps.contains(&app_id);
+                if !has_app {
+                    rooms.full.push(app_id);
+                } else if let Some(most_of_app) = rooms.enter(&app_id)? {
                     due.push(Due { oa_id, app_id, most_of_app, is_on_demand: false });
                 }
             }
@@ -258,7 +271,7 @@ pub(super) fn uncertain(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
 
 /// How long until the next thing falls due that is not due yet: a refresh, by whichever clock comes first, or a trial of
 /// an app that is held back.
-pub(super) fn until_next(conn: &Connection, now: &Reading) -> rusqlite::Result<Option<Duration>> {
+pub(super) fn until_next_due(conn: &Connection, now: &Reading) -> rusqlite::Result<Option<Duration>> {
     let plan = conn
         .prepare_cached(
             "SELECT min(next_action_at) FROM oa INDEXED BY oa_due WHERE next_action_at > ?1 AND app_id IS NOT NULL \

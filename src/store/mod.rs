@@ -27,7 +27,7 @@ mod tests;
 mod view;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,7 +38,7 @@ pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
 pub use ends::OldGrant;
 pub use file::OpenError;
-pub use fleet::{Due, Hurried, Managed};
+pub use fleet::{Due, Hurried, Managed, Sweep};
 pub use import::{Import, Imported};
 pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
@@ -107,17 +107,9 @@ impl Store {
         self.writer.call(false, move |conn| Ok(apps::load(conn, &app_id)?.standing())).await
     }
 
-    /// Up to `free` OAs whose refresh is to begin beside those under way, the most urgent first.
-    pub async fn due_refreshes(
-        &self,
-        under_way: BTreeMap<OaId, AppId>,
-        passed_over: BTreeSet<OaId>,
-        free: usize,
-        most: u32,
-        now: Reading,
-    ) -> Result<Vec<Due>, StoreError> {
-        let due = move |conn: &_| fleet::due_refreshes(conn, &under_way, &passed_over, free, most, &now);
-        self.writer.call(false, due).await
+    /// The OAs whose refresh is to begin, the most urgent first.
+    pub async fn due_refreshes(&self, sweep: Sweep, now: Reading) -> Result<Vec<Due>, StoreError> {
+        self.writer.call(false, move |conn| fleet::due_refreshes(conn, &sweep, &now)).await
     }
 
     /// An operator wants this OA, which he saw in `generation`, to be refreshed now.
@@ -150,8 +142,8 @@ impl Store {
     }
 
     /// How long until the next refresh falls due that is not due yet.
-    pub async fn until_next(&self, now: Reading) -> Result<Option<Duration>, StoreError> {
-        self.writer.call(false, move |conn| fleet::until_next(conn, &now)).await
+    pub async fn until_next_due(&self, now: Reading) -> Result<Option<Duration>, StoreError> {
+        self.writer.call(false, move |conn| fleet::until_next_due(conn, &now)).await
     }
 
     /// The managed OAs about which a person has to do something before anything else can be done.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rotation::AppNews;
-use crate::store::{Due, Hurried};
+use crate::store::Hurried;
 
 fn unknown() -> Verdict {
     Verdict::Unknown { code: None, detail: "502".to_owned() }
@@ -20,8 +20,7 @@ impl Bench {
     }
 
     fn due_beside(&self, under_way: &[&Due]) -> Vec<Due> {
-        let under_way = under_way.iter().map(|due| (due.oa_id.clone(), due.app_id.clone())).collect();
-        fleet::due_refreshes(&self.conn, &under_way, &[].into(), 100, 8, &at(self.now)).expect("due")
+        fleet::due_refreshes(&self.conn, &sweep(under_way), &at(self.now)).expect("due")
     }
 
     fn try_to_present(&self, oa_id: &OaId) -> (AttemptId, Journalled) {
@@ -116,7 +115,7 @@ fn i10_an_app_that_is_held_back_delays_no_other_whatever_is_due_of_it() {
         bench.conclude(attempt, unknown());
     }
     let free_for_one =
-        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 1, 8, &at(bench.now)).expect("due");
+        fleet::due_refreshes(&bench.conn, &Sweep { free: 1, ..sweep(&[]) }, &at(bench.now)).expect("due");
     assert_eq!(ids(&free_for_one), ["zz"]);
 }
 
@@ -300,7 +299,7 @@ fn a_block_and_a_brake_of_a_clock_that_was_ahead_end_when_it_is_set_right() {
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     bench.hear(AppNews::Refused, bench.now.plus(ahead));
     let later = at(bench.now.plus(2 * HOUR));
-    let due = fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 100, 8, &later).expect("due");
+    let due = bench.due_by(&later).expect("due");
     assert_eq!(due.len(), 1, "within an hour");
 
     let mut bench = Bench::with_a_herd(5);
@@ -394,8 +393,11 @@ fn i10_rows_that_cannot_be_worked_with_delay_no_other() {
     assert!(due.len() == 2 && due.iter().all(can_go), "a row that lacks a part is not chosen");
     let passed_over = due.iter().map(|due| due.oa_id.clone()).collect();
     let others =
-        fleet::due_refreshes(&bench.conn, &[].into(), &passed_over, 2, 8, &at(bench.now)).expect("due");
+        fleet::due_refreshes(&bench.conn, &Sweep { passed_over, free: 2, ..sweep(&[]) }, &at(bench.now))
+            .expect("due");
     assert_eq!(others.len(), 1, "nor one whose claim failed");
+    let unknown_app = Sweep { apps: Arc::new(["other"].map(AppId::from).into()), ..sweep(&[]) };
+    assert_eq!(fleet::due_refreshes(&bench.conn, &unknown_app, &at(bench.now)).expect("due"), []);
     bench.conn.execute("UPDATE oa SET failures = -1 WHERE oa_id = 'herd-005'", []).expect("broken");
     let statuses = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("of all");
     assert_eq!(statuses.len(), 5);

@@ -9,7 +9,7 @@ fn clocks(by_wall: i64, by_uptime: u32) -> Reading {
 }
 
 fn is_due(bench: &Bench, now: &Reading) -> bool {
-    let due = fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, now).expect("due");
+    let due = bench.due_by(now).expect("due");
     let claimed = claim(&bench.conn, &oa(), false, now).expect("claimed");
     assert_eq!(!due.is_empty(), matches!(claimed, Claimed::Due(_)), "the sweep and the claim agree");
     !due.is_empty()

@@ -7,10 +7,12 @@ mod resolve;
 mod versions;
 
 use rusqlite::Connection;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclude::{Attempted, Concluded, Effect, conclude};
-use super::fleet::{self, Managed};
+use super::fleet::{self, Due, Managed, Sweep};
 use super::import::{Import, Imported, import};
 use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
 use super::settle::{self, Settled};
@@ -51,6 +53,17 @@ fn after_restart(time: Time) -> Reading {
     Reading { uptime: Uptime(HOUR), boot: "another boot".into(), ..at(time) }
 }
 
+/// A sweep with ten places, beside these.
+fn sweep(under_way: &[&Due]) -> Sweep {
+    Sweep {
+        under_way: under_way.iter().map(|due| (due.oa_id.clone(), due.app_id.clone())).collect(),
+        passed_over: BTreeSet::new(),
+        apps: Arc::new(["app", "other"].map(AppId::from).into()),
+        free: 10,
+        most: 8,
+    }
+}
+
 fn oa() -> OaId {
     OaId::from("oa-1")
 }
@@ -85,6 +98,11 @@ impl Bench {
         let app_id = AppId::from(app_id);
         let brought = Import { oa_id: oa_id.clone(), app_id, name: None, tokens: tokens(n), obtained };
         import(&self.conn, &brought, &self.timing, &at(self.now)).expect("imported")
+    }
+
+    /// What a sweep would begin, if nothing were under way.
+    fn due_by(&self, now: &Reading) -> rusqlite::Result<Vec<Due>> {
+        fleet::due_refreshes(&self.conn, &sweep(&[]), now)
     }
 
     /// When every plan is due.
@@ -220,8 +238,7 @@ fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
     let other = bench.conclude_with(AttemptId::random(), None, Verdict::AppRefused(ErrorCode(-14004)));
     assert_eq!(other.effect, Effect::AlreadyConcluded);
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
-    let due =
-        |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due").len();
+    let due = |now| bench.due_by(&at(now)).expect("due").len();
     assert_eq!(due(START.plus(HOUR / 2)), 0);
     bench.now = START;
     let unpresented = Verdict::NotPresented { detail: "reset".to_owned(), retry_after: None };
@@ -231,12 +248,7 @@ fn an_attempt_that_was_under_way_when_its_app_was_refused_is_no_trial() {
             Claimed::NotNow | Claimed::Unproven => panic!("the trial is due"),
         };
     bench.conclude_with(AttemptId::random(), Some(claim), unpresented);
-    assert_eq!(
-        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START.plus(HOUR / 2)))
-            .expect("due")
-            .len(),
-        0
-    );
+    assert_eq!(bench.due_by(&at(START.plus(HOUR / 2))).expect("due").len(), 0);
 }
 
 #[test]
@@ -245,8 +257,7 @@ fn a_clock_that_went_back_neither_storms_nor_silences_a_blocked_app() {
     let attempt = bench.begin();
     bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004)));
     bench.now = START.minus(72 * HOUR);
-    let due =
-        |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due").len();
+    let due = |now| bench.due_by(&at(now)).expect("due").len();
     assert_eq!(due(bench.now), 1, "refused in the future: a trial is due");
     let Claimed::Due(claim) = claim(&bench.conn, &oa(), false, &at(bench.now)).expect("claimed") else {
         panic!("the trial is due")
@@ -494,7 +505,7 @@ fn a_refused_app_blocks_all_its_oas_but_for_one_trial_and_a_success_releases_the
         bench.import(&OaId::from(format!("oa-{n}")), n);
     }
     bench.now = START.plus(24 * HOUR);
-    let due = |now| fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(now)).expect("due");
+    let due = |now| bench.due_by(&at(now)).expect("due");
     assert_eq!(due(bench.now).len(), 2, "as many as the window lets through");
     let attempt = bench.begin();
     assert_eq!(bench.conclude(attempt, Verdict::AppRefused(ErrorCode(-14004))).app, AppChange::Blocked);
@@ -596,11 +607,7 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
     let bench = Bench::with_a_set();
     fleet::manage(&bench.conn, &[].into(), &bench.timing, bench.now).expect("managed");
     assert!(bench.claim().is_none());
-    assert_eq!(
-        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START.plus(48 * HOUR)))
-            .expect("due"),
-        []
-    );
+    assert_eq!(bench.due_by(&at(START.plus(48 * HOUR))).expect("due"), []);
     let status = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("statuses").remove(0);
     assert_eq!((status.state, status.access_token_valid), (State::Unmanaged, true));
 }
@@ -609,13 +616,9 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
 fn a_plan_made_by_a_clock_that_was_set_back_since_is_due_now() {
     let bench = Bench::with_a_set();
     let years_ago = START.minus(HOUR * 24 * 3_650);
-    let due = fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &after_restart(years_ago))
-        .expect("due");
+    let due = bench.due_by(&after_restart(years_ago)).expect("due");
     assert_eq!(due.len(), 1);
-    assert_eq!(
-        fleet::due_refreshes(&bench.conn, &[].into(), &[].into(), 10, 8, &at(START)).expect("due"),
-        []
-    );
+    assert_eq!(bench.due_by(&at(START)).expect("due"), []);
 }
 
 #[test]
