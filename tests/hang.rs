@@ -21,21 +21,6 @@ async fn hanging() -> (Bench, Daemon, Frozen) {
     (bench, daemon, frozen)
 }
 
-/// Waits until the new access token is handed out.
-async fn until_served(bench: &Bench) {
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
-    let served = tokio::time::timeout(DEADLINE, async {
-        loop {
-            let token = bench.token("7").await;
-            if token.is_some_and(|token| bench.simulator.is_valid_access_token(&token)) {
-                return;
-            }
-            tick.tick().await;
-        }
-    });
-    served.await.expect("the new token is handed out while the store hangs");
-}
-
 /// Waits until nothing is left of the process but its entry in the list of the dead.
 async fn until_dead(process: u32) {
     let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -54,7 +39,7 @@ async fn until_dead(process: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_an_answer_that_comes_while_the_store_hangs_goes_to_its_slot_and_is_adopted_when_it_answers() {
     let (bench, mut daemon, frozen) = hanging().await;
-    until_served(&bench).await;
+    bench.wait_until_served("7").await;
     assert!(daemon.events("refresh.succeeded").is_empty(), "I5: not before it is in the store");
     drop(frozen);
     assert_eq!(daemon.wait_for_oa("refresh.succeeded", "7").await["generation"], 2);
@@ -66,7 +51,7 @@ async fn i4_an_answer_that_comes_while_the_store_hangs_goes_to_its_slot_and_is_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_hangs_does_not_keep_the_stop_from_ending_once_the_answer_is_in_its_slot() {
     let (bench, mut daemon, frozen) = hanging().await;
-    until_served(&bench).await;
+    bench.wait_until_served("7").await;
     daemon.signal(Signal::TERM);
     daemon.wait_for("daemon.stopping").await;
     daemon.wait_for_text("the disk of the store hangs").await;
