@@ -162,7 +162,9 @@ async fn a_daemon_whose_store_hangs_is_fed_only_while_a_request_is_under_way() {
             bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
         }
         let daemon = manager.spawn(&bench, 3 * WATCHDOG);
-        manager.wait_for_nth(ALIVE, 3).await;
+        // A start says that it is alive as well, as long as it takes.
+        daemon.wait_for("daemon.ready").await;
+        manager.wait_for_more(ALIVE, 3).await;
         if is_under_way {
             bench.ledger_until(|ledger| ledger.spends() == 1).await;
         }
