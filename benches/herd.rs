@@ -300,6 +300,8 @@ async fn idle(fleet: usize, figures: &mut Vec<Figure>) {
     tokio::task::block_in_place(|| daemon.until("daemon.ready", 1));
     let ready = daemon.begun.elapsed().as_secs_f64();
     figures.push(at_most(format!("start to ready with {fleet} OAs"), ready, 1.0, " s"));
+    // All of them were imported just now, which is said of each.
+    tokio::task::block_in_place(|| daemon.until("refresh.planned", fleet));
     let pid = daemon.child.id();
     let before = processor_seconds(pid);
     let watched = Duration::from_secs(20);

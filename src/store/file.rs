@@ -263,13 +263,19 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
-    // Half a megabyte of log at the most, so that the store of a small shop stays small.
-    conn.query_row("PRAGMA wal_autocheckpoint = 128", [], |_| Ok(()))?;
+    size_log(conn, 0)?;
     conn.query_row("PRAGMA journal_size_limit = 1048576", [], |_| Ok(()))?;
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     // All that there are: by default there is room for sixteen, and each rotation would compile most of its own anew.
     conn.set_prepared_statement_cache_capacity(128);
     Ok(())
+}
+
+/// How long the write-ahead log may become before it is worked into the database, which costs two syncs: half a megabyte,
+/// so that the store of a small shop stays small, and more where more requests are under way at once.
+pub(super) fn size_log(conn: &Connection, in_flight: usize) -> rusqlite::Result<()> {
+    let pages = (16 * in_flight).clamp(128, 4_096);
+    conn.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
 }
 
 /// Refuses what is not ours or newer than we are; returns the version.

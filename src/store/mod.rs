@@ -316,7 +316,9 @@ impl Store {
     /// When the disk does not give the room; what was there stays.
     pub async fn grow_slots(&self, count: usize) -> std::io::Result<()> {
         let slots = Arc::clone(&self.slots);
-        tokio::task::spawn_blocking(move || slots.grow(count)).await?
+        tokio::task::spawn_blocking(move || slots.grow(count)).await??;
+        let resized = self.writer.call(false, move |conn| file::size_log(conn, count)).await;
+        resized.map_err(std::io::Error::other)
     }
 }
 

@@ -120,6 +120,7 @@ impl Opened {
         }
         let abandoned = self.transact(|tx| settle::abandon_presenting(tx, None, timing, now, roll))?;
         recovered.abandoned.extend(abandoned);
+        file::size_log(&self.conn, slot_count).map_err(|error| classify(&error))?;
         self.slots.prepare(slot_count).map_err(unavailable)
     }
 
