@@ -200,6 +200,8 @@ async fn i4_an_answer_that_the_program_did_not_understand_is_read_and_taken_in_b
     let mut daemon = bench.start().await;
     let uncertain = daemon.wait_for_oa("refresh.uncertain", "7").await;
     let attempt = uncertain["attempt_id"].as_str().expect("a text");
+    let (_, out, _) = bench.said(&["history", "7"]).await;
+    assert!(out.contains("(answer kept)"), "{out}");
     // `token` is not searched for secrets by the harness, and neither must this be.
     let kept = tokio::process::Command::new(env!("CARGO_BIN_EXE_zalo-tokend"))
         .arg("--config")

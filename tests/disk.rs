@@ -163,3 +163,35 @@ async fn f43_an_import_on_a_nearly_full_disk_is_not_overruled_by_a_late_answer_i
     assert!(daemon.stop().await.success());
     assert!(bench.simulator.ledger().is_clean());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_store_that_was_moved_away_or_replaced_takes_no_answer_and_lets_nothing_be_presented_until_it_is_back()
+ {
+    for is_replaced in [false, true] {
+        let bench = Bench::new().await;
+        bench.add_due_oa("7").await;
+        bench.add_granted_oa("8").await;
+        bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)).for_oa("7"));
+        let mut daemon = bench.start().await;
+        bench.ledger_until(|ledger| ledger.spends() == 1).await;
+        let away = bench.path("away.db");
+        std::fs::rename(bench.store(), &away).expect("moved");
+        if is_replaced {
+            std::fs::copy(&away, bench.store()).expect("copied");
+        }
+        bench.simulator.release();
+        let failed = daemon.wait_for("store.failed").await;
+        assert!(failed["detail"].as_str().is_some_and(|detail| detail.contains("move")), "{failed}");
+        assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(75));
+        assert!(daemon.events("refresh.succeeded").is_empty(), "it is where nobody would find it");
+        std::fs::rename(&away, bench.store()).expect("moved back");
+        daemon.wait_for("store.recovered").await;
+        daemon.wait_for_oa("refresh.succeeded", "7").await;
+        bench.assert_is_handed_out("7", "adopted").await;
+        assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(0));
+        assert!(daemon.stop().await.success());
+        let ledger = bench.simulator.ledger();
+        assert_eq!((ledger.presentations(), ledger.spends()), (2, 2));
+        assert!(ledger.is_clean(), "{}", ledger.summary());
+    }
+}

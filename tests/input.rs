@@ -105,6 +105,28 @@ async fn a_bad_config_is_refused_by_every_command_with_all_its_problems() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i10_a_valid_token_is_handed_out_while_the_config_has_mistakes() {
+    let bench = Bench::new().await;
+    bench.add_granted_oa("7").await;
+    let good = std::fs::read_to_string(bench.config()).expect("read");
+    let token = bench.token("7").await.expect("granted");
+    for mistake in ["[refresh]\nsettel = \"1s\"\n", "[[oa]]\nid = \"8\"\napp = \"none\"\n", "[oops\n"] {
+        bench.write_whole_config(&format!("{good}\n{mistake}"));
+        let output = bench.run(&["token", "7"]).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{mistake}: {said}");
+        assert!(said.contains("has mistakes") && !text(&output.stdout).contains("mistakes"), "{said}");
+        assert_eq!(bench.token("7").await.as_deref(), Some(token.as_str()), "{mistake}");
+        for arguments in [&["token", "8"][..], &["status"]] {
+            assert_eq!(bench.run(arguments).await.status.code(), Some(78), "{arguments:?}: {mistake}");
+        }
+    }
+    // Where the store is, is not sure any more: the default may be another one.
+    bench.write_whole_config(&good.replace("[store]", "[stoer]"));
+    assert_eq!(bench.run(&["token", "7"]).await.status.code(), Some(78));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_usage_and_unknown_oas_have_their_exit_codes() {
     let bench = Bench::new().await;
     bench.add_oa("7");

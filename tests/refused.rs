@@ -233,7 +233,9 @@ async fn f31_both_codes_and_both_spellings_of_them_refuse_the_app_and_spend_noth
         Bench::with_rows(&rows, |(status, body)| Fault::unspent(Answer::custom(*status, *body))).await;
     let mut daemon = bench.start().await;
     for ((_, body), oa) in rows.into_iter().zip(oas()) {
-        daemon.wait_for_oa("refresh.failed", &oa).await;
+        let failed = daemon.wait_for_oa("refresh.failed", &oa).await;
+        let wait = time(&failed, "retry_at").since(time(&failed, "timestamp"));
+        assert!(wait > Duration::from_secs(3_500), "the next trial of its app is in an hour: {failed}");
         let status = bench.status(&oa).await;
         assert_eq!(
             (&status["state"], &status["reason"]),

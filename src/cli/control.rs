@@ -1,6 +1,7 @@
 //! The commands' end of the daemon's control socket.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -8,7 +9,6 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Failure, exit};
-use crate::config::Config;
 use crate::keeper::control::protocol::{Reply, Request};
 use crate::keeper::control::{address_of, socket_path};
 
@@ -34,15 +34,17 @@ impl From<NoReply> for Failure {
         let (exit_code, sentence) = match why {
             NoReply::NotRunning => (
                 exit::NOT_RUNNING,
-                "no daemon works on this store; start it (systemctl start zalo-tokend), and try again",
+                "no daemon works on this store; start it (systemctl start zalo-tokend, or zalo-tokend run), and try again",
             ),
             NoReply::NotPermitted => (
                 exit::NOT_PERMITTED,
                 "this user may not talk to the daemon; run it as the daemon's user or as root",
             ),
-            NoReply::Silent => {
-                (exit::NOT_NOW, "the daemon does not answer; look at its log, and restart it if it hangs")
-            }
+            NoReply::Silent => (
+                exit::NOT_NOW,
+                "the daemon does not answer, and may still do it: look at its log and at zalo-tokend status before you ask \
+                 again, and restart it if it hangs",
+            ),
             NoReply::TooLong => (
                 exit::NOT_NOW,
                 "it is still under way, and goes on; see what becomes of it with zalo-tokend status",
@@ -60,24 +62,24 @@ impl From<NoReply> for Failure {
 
 /// Asks the daemon, and hears its last word within `patience`. What it says meanwhile goes to `progress`.
 pub(super) fn ask(
-    config: &Config,
+    store_path: &Path,
     request: &Request,
     patience: Duration,
     progress: impl FnMut(&str),
 ) -> Result<Reply, NoReply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| NoReply::Broken(error.to_string()))?;
-    runtime.block_on(converse(config, request, patience, progress))
+    runtime.block_on(converse(store_path, request, patience, progress))
 }
 
 async fn converse(
-    config: &Config,
+    store_path: &Path,
     request: &Request,
     patience: Duration,
     mut progress: impl FnMut(&str),
 ) -> Result<Reply, NoReply> {
     let until = Instant::now() + patience;
-    let path = socket_path(&config.store_path);
+    let path = socket_path(store_path);
     let broken = |error: io::Error| NoReply::Broken(error.to_string());
     let (address, _directory) = address_of(&path).map_err(|error| unreachable(&error))?;
     let connecting = UnixStream::connect(&address);

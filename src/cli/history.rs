@@ -40,7 +40,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             None => Err(Failure::new(
                 exit::FAILED,
                 format!(
-                    "no answer is kept with attempt {attempt} of OA {oa_id}; those that are kept are marked by answer_kept in: zalo-tokend history {oa_id} --json"
+                    "no answer is kept with attempt {attempt} of OA {oa_id}; those that are kept are marked in: zalo-tokend history {oa_id}"
                 ),
             )),
         };
@@ -67,7 +67,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             attempt.started_at.to_string(),
             attempt.presented_at.as_ref().map_or_else(|| "never".to_owned(), Time::to_string),
             attempt.generation.to_string(),
-            attempt.class.clone().unwrap_or_else(|| attempt.phase.clone()),
+            outcome(attempt),
             or_dash(&attempt.proof),
             or_dash(&attempt.detail),
             attempt.attempt_id.to_string(),
@@ -75,4 +75,9 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         table.row(cells.map(|cell| (cell, Tone::Plain)));
     }
     print(&table.render())
+}
+
+fn outcome(attempt: &HistoryEntry) -> String {
+    let outcome = attempt.class.as_ref().unwrap_or(&attempt.phase);
+    if attempt.answer_kept { format!("{outcome} (answer kept)") } else { outcome.clone() }
 }

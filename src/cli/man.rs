@@ -22,8 +22,9 @@ const EXIT_STATUS: Entries = &[
     ("69", "No daemon is running, and this command needs one."),
     (
         "75",
-        "Not now: no access token is valid, an attempt is under way or undecided, another daemon works on the same \
-         store, or Zalo could not be asked. Try again later.",
+        "Not now: no access token is valid, an attempt is under way or undecided, consent is needed first, another \
+         daemon works on the same store, or import --verify could not ask Zalo. The sentence says whether to wait or to \
+         act.",
     ),
     ("77", "Not permitted: the store has a wrong owner or mode, or a file may not be read."),
     ("78", "The config (a secret file that others may read among it) or the store cannot be used as it is."),

@@ -172,9 +172,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| status::run(&config, &arguments))
         }
-        Command::Token(arguments) => {
-            load(Secrets::LeaveAlone).and_then(|config| token::run(&config, &arguments))
-        }
+        Command::Token(arguments) => token::run(&file, load(Secrets::LeaveAlone), &arguments),
         Command::Refresh(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| refresh::run(&config, &arguments))
         }

@@ -33,6 +33,6 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let request = Request::Refresh { oa_id: oa_id.to_string(), trial: arguments.trial };
     // On stderr: stdout has the outcome alone.
     let progress = |text: &str| complain(&format!("OA {oa_id}: {text}"));
-    let reply = control::ask(config, &request, arguments.timeout, progress)?;
+    let reply = control::ask(&config.store_path, &request, arguments.timeout, progress)?;
     print(&(control::words(reply)? + "\n"))
 }

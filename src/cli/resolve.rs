@@ -33,7 +33,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         None => Choice::GiveUp,
     };
     let request = Request::Resolve { oa_id: arguments.oa.oa_id().to_string(), decision };
-    let reply = control::ask(config, &request, PATIENCE, |_| ())?;
+    let reply = control::ask(&config.store_path, &request, PATIENCE, |_| ())?;
     print(&(control::words(reply)? + "\n"))
 }
 

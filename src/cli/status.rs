@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             return Err(unknown_oa(wanted, config));
         }
     }
-    let asked = control::ask(config, &Request::Status {}, PATIENCE, |_| ());
+    let asked = control::ask(&config.store_path, &Request::Status {}, PATIENCE, |_| ());
     if arguments.json {
         let daemon = match asked {
             Ok(Reply::Status(daemon)) => Some(daemon),
@@ -60,9 +60,13 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let mut text = fleet::table(&oas, now.time);
     for app in &held_apps {
         let AppStatus { app_id, state, since, trial_at } = app;
-        let (since, trial_at) =
-            (fleet::relative(Some(*since), now.time), fleet::relative(Some(*trial_at), now.time));
-        text.push_str(&format!("app {app_id}: {state} since {since}, next trial {trial_at}\n"));
+        let since = fleet::relative(Some(*since), now.time);
+        let trial = if *trial_at > now.time {
+            fleet::relative(Some(*trial_at), now.time)
+        } else {
+            "with the next of its OAs that is due".to_owned()
+        };
+        text.push_str(&format!("app {app_id}: {state} since {since}, next trial {trial}\n"));
     }
     print(&(text + &of_daemon(asked) + "\n"))
 }

@@ -1,18 +1,20 @@
 //! `token`: an access token that is valid now.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::status::{json, unknown_oa};
-use super::{Failure, OaReport, control, exit, print};
+use super::{Failure, OaReport, complain, control, exit, print};
 use crate::clock::{Clock, Reading, SystemClock, Time};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::id::OaId;
 use crate::keeper;
 use crate::keeper::control::protocol::{Reply, Request};
 use crate::secret::Secret;
-use crate::store::{Direct, State, TokenAnswer, ValidToken};
+use crate::store::{Direct, Managed, State, TokenAnswer, ValidToken};
 
 #[derive(Serialize)]
 struct Record<'t> {
@@ -29,49 +31,96 @@ struct Record<'t> {
 /// How long a daemon may take to say that it holds nothing that the store has not.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) fn run(config: &Config, arguments: &OaReport) -> Result<(), Failure> {
+/// A config in which something is wrong, as while somebody edits it, keeps no valid token from a program.
+pub(super) fn run(file: &Path, loaded: Result<Config, Failure>, arguments: &OaReport) -> Result<(), Failure> {
     let oa_id = arguments.oa.oa_id();
     let now = SystemClock::new().read();
-    let held = held_by_daemon(config, &oa_id);
-    let stored = stored(config, &oa_id, &now);
-    let generation = match &stored {
-        Ok(TokenAnswer::Valid(valid)) => valid.generation,
-        Ok(TokenAnswer::NoneValid(_) | TokenAnswer::NoSuchOa) | Err(_) => 0,
+    let found = match loaded {
+        Ok(config) => {
+            let found = find(&config.store_path, &keeper::managed(&config), &oa_id, &now)?;
+            match found.answer {
+                TokenAnswer::NoSuchOa => return Err(unknown_oa(oa_id.as_str(), &config)),
+                TokenAnswer::NoneValid(state) => return Err(none_valid(&oa_id, state)),
+                TokenAnswer::Valid(valid) => (valid, found.durable),
+            }
+        }
+        Err(failure) => {
+            let store_path = config::store_path(file);
+            match store_path.map(|path| find(&path, &BTreeMap::new(), &oa_id, &now)) {
+                Some(Ok(Found { answer: TokenAnswer::Valid(valid), durable })) => {
+                    let file = file.display();
+                    complain(&format!(
+                        "{file} has mistakes, which zalo-tokend check tells; the token is valid"
+                    ));
+                    (valid, durable)
+                }
+                Some(_) | None => return Err(failure),
+            }
+        }
     };
-    let held = held.filter(|held| held.generation > generation);
-    let durable = held.is_some().then_some(false);
-    let answer = match held {
-        Some(held) => TokenAnswer::Valid(held),
-        None => stored?,
-    };
-    let valid = match answer {
-        TokenAnswer::NoSuchOa => return Err(unknown_oa(oa_id.as_str(), config)),
-        TokenAnswer::NoneValid(state) => return Err(none_valid(&oa_id, state)),
-        TokenAnswer::Valid(valid) => valid,
-    };
+    show(oa_id, found, now.time, arguments.json)
+}
+
+fn show(
+    oa_id: OaId,
+    (valid, durable): (ValidToken, Option<bool>),
+    now: Time,
+    as_json: bool,
+) -> Result<(), Failure> {
     let access_token = valid.access_token.expose();
-    if !arguments.json {
+    if !as_json {
         return print(&format!("{access_token}\n"));
     }
     let record = Record {
         oa_id,
         access_token,
         expires_at: valid.expires_at,
-        expires_in: valid.expires_at.since(now.time).as_secs(),
+        expires_in: valid.expires_at.since(now).as_secs(),
         generation: valid.generation,
         durable,
     };
     print(&(json(&record)? + "\n"))
 }
 
-fn stored(config: &Config, oa_id: &OaId, now: &Reading) -> Result<TokenAnswer, Failure> {
-    Ok(Direct::open_to_read(&config.store_path)?.token(&keeper::managed(config), oa_id, now)?)
+struct Found {
+    answer: TokenAnswer,
+    durable: Option<bool>,
+}
+
+/// What the store and the running daemon know; the newer of two sets counts.
+fn find(
+    store_path: &Path,
+    managed: &BTreeMap<OaId, Managed>,
+    oa_id: &OaId,
+    now: &Reading,
+) -> Result<Found, Failure> {
+    let held = held_by_daemon(store_path, oa_id);
+    let stored = stored(store_path, managed, oa_id, now);
+    let generation = match &stored {
+        Ok(TokenAnswer::Valid(valid)) => valid.generation,
+        Ok(TokenAnswer::NoneValid(_) | TokenAnswer::NoSuchOa) | Err(_) => 0,
+    };
+    match held.filter(|held| held.generation > generation) {
+        Some(held) => Ok(Found { answer: TokenAnswer::Valid(held), durable: Some(false) }),
+        None => Ok(Found { answer: stored?, durable: None }),
+    }
+}
+
+fn stored(
+    store_path: &Path,
+    managed: &BTreeMap<OaId, Managed>,
+    oa_id: &OaId,
+    now: &Reading,
+) -> Result<TokenAnswer, Failure> {
+    Ok(Direct::open_to_read(store_path)?.token(managed, oa_id, now)?)
 }
 
 /// A set that reached the daemon and that no disk has taken yet.
-fn held_by_daemon(config: &Config, oa_id: &OaId) -> Option<ValidToken> {
+fn held_by_daemon(store_path: &Path, oa_id: &OaId) -> Option<ValidToken> {
     let request = Request::Undurable { oa_id: oa_id.to_string() };
-    let Ok(Reply::Undurable { held }) = control::ask(config, &request, PATIENCE, |_| ()) else { return None };
+    let Ok(Reply::Undurable { held }) = control::ask(store_path, &request, PATIENCE, |_| ()) else {
+        return None;
+    };
     held.map(|held| ValidToken {
         access_token: Secret::new(held.access_token),
         expires_at: Time::from_millis(held.expires_at_ms),

@@ -192,6 +192,13 @@ pub fn load(file: &Path, secrets: Secrets) -> Result<Config, Problems> {
     parse(file, &text, secrets, &Environment::of_process())
 }
 
+/// The store that a config file names, also where other things in it are wrong. `None`: that is not sure.
+pub fn store_path(file: &Path) -> Option<PathBuf> {
+    let text = files::config_text(file, LARGEST_FILE).ok()?;
+    let env = Environment::of_process();
+    settings::store_path_alone(file, &text, &files::Around::new(file, Secrets::LeaveAlone, &env))
+}
+
 /// Checks `text` as the content of `file`; relative paths in it start where `file` is.
 ///
 /// # Errors

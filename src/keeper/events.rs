@@ -120,9 +120,14 @@ pub(super) fn refresh_probed(oa_id: &OaId, attempt_id: AttemptId, verdict: &str,
 }
 
 pub(super) fn reauthorization_required(oa_id: &OaId, reason: Reason) {
+    let look_first = if reason == Reason::ResponseLost {
+        format!("look whether an answer was kept (zalo-tokend history {oa_id}); else ")
+    } else {
+        String::new()
+    };
     error!(
         event = "oa.reauthorization_required", %oa_id, %reason,
-        "a person has to grant consent again, then: zalo-tokend import {oa_id} < answer.json"
+        "{look_first}a person has to grant consent again, then: zalo-tokend import {oa_id} < answer.json"
     );
 }
 

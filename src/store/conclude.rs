@@ -135,7 +135,7 @@ pub(super) fn conclude(
     if let (Some(proof), true) = (conclusion.proof, is_journalled) {
         journal::prove(tx, id, proof, now.time)?;
     }
-    let effect = match (verdict, conclusion.standing) {
+    let mut effect = match (verdict, conclusion.standing) {
         (Verdict::Granted(tokens), standing) => {
             adopt(tx, &mut row, tokens, successor, standing, &attempt.app_id, attempted, timing, now)?
         }
@@ -153,6 +153,12 @@ pub(super) fn conclude(
         | Effect::AlreadyConcluded => None,
     };
     let app = apps::hear(tx, &heard(next_at), timing, now.time, roll)?;
+    if let Effect::Retry { retry_at } = &mut effect
+        && let Some(trial_at) = apps::load(tx, &attempt.app_id)?.standing().trial_at()
+    {
+        // Whatever the OA's own plan is: while its app is held back it is not tried before the app's next trial.
+        *retry_at = trial_at.max(*retry_at);
+    }
     Ok(Concluded { effect, app })
 }
 

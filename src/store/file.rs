@@ -63,9 +63,21 @@ pub(super) fn check_directory(path: &Path) -> Result<(), OpenError> {
             .recursive(true)
             .mode(0o700)
             .create(directory)
-            .map_err(|error| io_error(&format!("{shown} cannot be made"), &error)),
+            .map_err(|error| cannot_make_directory(directory, &error)),
         Err(error) => Err(io_error(&format!("{shown} cannot be looked at"), &error)),
     }
+}
+
+/// Under systemd only the state directory may be written to, and all else looks like a disk that is read-only.
+fn cannot_make_directory(directory: &Path, error: &io::Error) -> OpenError {
+    let shown = directory.display();
+    if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
+        return OpenError::Unusable(format!(
+            "{shown} cannot be made: {error}; make it, and let the service write there by ReadWritePaths={shown} in a \
+             drop-in of its unit, or leave [store] path out"
+        ));
+    }
+    io_error(&format!("{shown} cannot be made"), error)
 }
 
 /// Does it belong to this user? To root everything does.
@@ -157,6 +169,36 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
             Err(io_error(&format!("{} cannot be locked", path.display()), &error))
         }
     }
+}
+
+/// Which file the store is, and where it was found.
+pub(super) struct Place {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Place {
+    /// Of the file that is locked and connected to.
+    pub(super) fn of(locked: &File, conn: &Connection) -> io::Result<Place> {
+        let path = conn.path().ok_or_else(|| io::Error::other("the store has no path"))?;
+        Ok(Place { path: PathBuf::from(path), identity: identity(&locked.metadata()?) })
+    }
+
+    /// Is it still there? SQLite would go on in a file that was deleted, and what it commits there would end with the
+    /// process.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let shown = self.path.display();
+        match std::fs::metadata(&self.path) {
+            Ok(found) if identity(&found) == self.identity => Ok(()),
+            Ok(_) => Err(format!("{shown} was replaced by another file; move the one before back")),
+            Err(error) => Err(format!("{shown} is not there any more ({error}); move it back")),
+        }
+    }
+}
+
+/// What tells one file from all others.
+fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// The process that holds the lock, as the kernel tells: `1: FLOCK ADVISORY WRITE 4711 fe:00:1234 0 EOF`.
@@ -353,5 +395,22 @@ fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
             ))
         }
         _ => OpenError::Unavailable(format!("{shown} cannot be opened: {error}; free or repair the disk")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_systemd_keeps_read_only_is_a_matter_of_the_config_and_not_of_the_disk() {
+        let read_only = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        let refused = cannot_make_directory(Path::new("/srv/z"), &read_only);
+        assert!(
+            matches!(&refused, OpenError::Unusable(said) if said.contains("ReadWritePaths=/srv/z")),
+            "{refused}"
+        );
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(cannot_make_directory(Path::new("/srv/z"), &full), OpenError::Unavailable(_)));
     }
 }

@@ -130,7 +130,8 @@ impl Opened {
     /// When no thread can be started.
     pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
         let Opened { conn, slots, lock } = self;
-        let (writer, thread) = Writer::start(conn)?;
+        let place = file::Place::of(&lock, &conn)?;
+        let (writer, thread) = Writer::start(conn, move || place.check())?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
             let ended = thread.join();

@@ -78,8 +78,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. It ends, and closes the database, when the last `Writer` is dropped.
-    pub(super) fn start(conn: Connection) -> std::io::Result<(Writer, JoinHandle<()>)> {
+    /// Starts the thread. It ends, and closes the database, when the last `Writer` is dropped. What is written while
+    /// `is_reachable` says why not would be in a file that nobody finds any more: nothing is written then.
+    pub(super) fn start(
+        conn: Connection,
+        is_reachable: impl Fn() -> Result<(), String> + Send + 'static,
+    ) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (jobs, mut inbox) = mpsc::channel::<Box<dyn Job>>(1_024);
         let (health, seen_health) = watch::channel(Health::Well);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
@@ -90,7 +94,7 @@ impl Writer {
                 {
                     waiting.push(job);
                 }
-                work(&conn, waiting, &health);
+                work(&conn, &is_reachable, waiting, &health);
             }
         })?;
         Ok((Writer { jobs, health: seen_health }, thread))
@@ -118,7 +122,12 @@ impl Writer {
 }
 
 /// Does what waits: the reads one by one, the writes in one transaction.
-fn work(conn: &Connection, waiting: Vec<Box<dyn Job>>, health: &watch::Sender<Health>) {
+fn work(
+    conn: &Connection,
+    is_reachable: &impl Fn() -> Result<(), String>,
+    waiting: Vec<Box<dyn Job>>,
+    health: &watch::Sender<Health>,
+) {
     let (writes, reads): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|job| job.is_write());
     for mut read in reads {
         let outcome = read.run(conn).map_err(|error| classify(&error));
@@ -127,7 +136,12 @@ fn work(conn: &Connection, waiting: Vec<Box<dyn Job>>, health: &watch::Sender<He
     if writes.is_empty() {
         return;
     }
-    let (done, outcome) = commit_together(conn, writes);
+    let (done, outcome) = match is_reachable() {
+        Ok(()) => commit_together(conn, writes),
+        Err(why) => {
+            (writes.into_iter().map(|job| (job, Ok(()))).collect(), Err(StoreError::Unavailable(why)))
+        }
+    };
     let news = match &outcome {
         Ok(()) => Health::Well,
         Err(error) => Health::Failed(error.to_string()),
@@ -213,7 +227,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_bad_row_does_not_fail_its_neighbours() {
-        let (writer, _thread) = Writer::start(database()).expect("started");
+        let (writer, _thread) = Writer::start(database(), || Ok(())).expect("started");
         let (a, b, c) = tokio::join!(insert(&writer, 1), insert(&writer, 1), insert(&writer, 2));
         assert!(a.is_ok() && c.is_ok());
         assert!(matches!(b, Err(StoreError::Broken(_))));
@@ -224,7 +238,7 @@ mod tests {
     async fn a_failed_commit_fails_all_and_leaves_nothing_and_the_next_one_works() {
         let conn = database();
         conn.execute_batch("PRAGMA max_page_count = 3").expect("limited");
-        let (writer, _thread) = Writer::start(conn).expect("started");
+        let (writer, _thread) = Writer::start(conn, || Ok(())).expect("started");
         let mut health = writer.health();
         let too_much = writer.call(true, |conn| {
             conn.execute("INSERT INTO t VALUES (7)", [])?;
@@ -239,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_thread_ends_with_the_last_writer() {
-        let (writer, thread) = Writer::start(database()).expect("started");
+        let (writer, thread) = Writer::start(database(), || Ok(())).expect("started");
         insert(&writer, 1).await.expect("inserted");
         drop(writer);
         thread.join().expect("ended without panic");

@@ -14,7 +14,7 @@ use super::super::attempt;
 use super::super::told::Step;
 use super::conversation::Conversation;
 use super::protocol::Reply;
-use crate::clock::spoken;
+use crate::clock::{Time, spoken};
 use crate::id::{AppId, OaId};
 use crate::store::{AppStanding, Due, Health, Hurried, OaStatus, State};
 
@@ -61,7 +61,7 @@ async fn begin(
         }
         State::Scheduled | State::Retrying | State::Blocked => {}
         State::AwaitingGrant | State::Uncertain | State::ReauthorizationRequired | State::Unmanaged => {
-            return Err(not_now(why_not(&status)));
+            return Err(not_now(why_not(&status, keeper.now())));
         }
     }
     if let Health::Failed(detail) = &*keeper.store.health().borrow() {
@@ -84,9 +84,14 @@ async fn begin(
         AppStanding::Braked { trial_at, .. } | AppStanding::Blocked { trial_at, is_braked: true, .. }
             if !trial =>
         {
-            let wait = spoken(trial_at.since(keeper.now()));
+            let now = keeper.now();
+            let next = if trial_at > now {
+                format!("is in {}", spoken(trial_at.since(now)))
+            } else {
+                "comes with the next of its OAs that is due".to_owned()
+            };
             return Err(not_now(format!(
-                "app {app_id} is braked, because its token endpoint left outcomes unknown; its next trial is in {wait}. \
+                "app {app_id} is braked, because its token endpoint left outcomes unknown; its next trial {next}. \
                  To make OA {oa_id} the trial now, at its risk: zalo-tokend refresh {oa_id} --trial"
             )));
         }
@@ -159,7 +164,7 @@ fn outcome(oa_id: &OaId, step: Step) -> Option<Reply> {
         }
         Step::Refreshed { reason: Some(reason), .. } | Step::Reauthorize { reason } => Reply::NotNow {
             text: format!(
-                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id}"
+                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
             ),
         },
         Step::Failed { detail, retry_at } => Reply::Failed {
@@ -177,13 +182,16 @@ fn outcome(oa_id: &OaId, step: Step) -> Option<Reply> {
     })
 }
 
-fn why_not(status: &OaStatus) -> String {
+fn why_not(status: &OaStatus, now: Time) -> String {
     let OaStatus { oa_id, state, reason, next_refresh_at, .. } = status;
     match (state, reason.as_deref(), next_refresh_at) {
-        (State::Uncertain, _, Some(at)) => format!(
-            "OA {oa_id} is uncertain: nobody knows whether its refresh token was spent; Zalo is asked at {at}, try again \
-             after that"
-        ),
+        (State::Uncertain, _, Some(at)) => {
+            let asked = if *at > now { format!("is asked at {at}") } else { "is being asked".to_owned() };
+            format!(
+                "OA {oa_id} is uncertain: nobody knows whether its refresh token was spent; Zalo {asked}, try again after \
+                 that"
+            )
+        }
         (State::Uncertain, _, None) => format!(
             "OA {oa_id} is uncertain, and nothing can prove any more whether its refresh token was spent; decide with \
              zalo-tokend resolve {oa_id}, or import a fresh grant"
@@ -191,7 +199,7 @@ fn why_not(status: &OaStatus) -> String {
         (State::ReauthorizationRequired, reason, _) => {
             let reason = reason.unwrap_or("unknown");
             format!(
-                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id}"
+                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
             )
         }
         (State::AwaitingGrant, Some(_), _) => format!(

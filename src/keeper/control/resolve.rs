@@ -63,7 +63,8 @@ fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
         }
         Resolved::GivenUp => {
             events::reauthorization_required(oa_id, Reason::ResponseLost);
-            let text = format!("OA {oa_id}: grant consent again, then: zalo-tokend import {oa_id}");
+            let text =
+                format!("OA {oa_id}: grant consent again, then: zalo-tokend import {oa_id} < answer.json");
             Reply::Done { text }
         }
         Resolved::Adopted { generation, refresh_at, reason } => {
@@ -73,8 +74,11 @@ fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
             if let Some(reason) = reason {
                 events::reauthorization_required(oa_id, reason);
             }
+            let but = reason.map_or_else(String::new, |reason| {
+                format!(", but a person has to grant consent again before its access token ends ({reason})")
+            });
             Reply::Done {
-                text: format!("OA {oa_id}: the answer is the current set now (generation {generation})"),
+                text: format!("OA {oa_id}: the answer is the current set now (generation {generation}){but}"),
             }
         }
     }
@@ -99,5 +103,21 @@ fn read(answer: &str) -> Result<Decision, String> {
         Answer::Unreadable(why) => Err(format!(
             "the file cannot be taken in: {why}; write a JSON object with access_token, refresh_token and expires_in"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_takes_in_half_a_set_is_told_that_consent_is_needed_again() {
+        let said = |reason| {
+            let resolved = Resolved::Adopted { generation: 2, refresh_at: None, reason };
+            let Reply::Done { text } = tell(&OaId::from("7"), resolved) else { panic!("it was done") };
+            text
+        };
+        assert!(said(Some(Reason::RefreshTokenMissing)).contains("grant consent again"));
+        assert!(!said(None).contains("consent"));
     }
 }
