@@ -121,9 +121,13 @@ async fn i10_a_valid_token_is_handed_out_while_the_config_has_mistakes() {
             assert_eq!(bench.run(arguments).await.status.code(), Some(78), "{arguments:?}: {mistake}");
         }
     }
-    // Where the store is, is not sure any more: the default may be another one.
-    bench.write_whole_config(&good.replace("[store]", "[stoer]"));
-    assert_eq!(bench.run(&["token", "7"]).await.status.code(), Some(78));
+    // Where the store is, is not sure any more: the default, though there is one, may be another one.
+    let default = bench.store().parent().expect("a directory").display().to_string();
+    *bench.prefix.lock().expect("whole") = vec!["env".to_owned(), format!("STATE_DIRECTORY={default}")];
+    for unsure in [good.replace("[store]", "[stoer]"), good.replace("[store]", "[store")] {
+        bench.write_whole_config(&unsure);
+        assert_eq!(bench.run(&["token", "7"]).await.status.code(), Some(78), "{unsure}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
