@@ -40,7 +40,7 @@ async fn a_set_that_is_due_is_refreshed_and_its_successor_handed_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_with_a_request_in_flight_stores_its_answer_and_ends_well() {
+async fn f23_sigterm_with_a_request_in_flight_stores_its_answer_and_ends_well() {
     let bench = Bench::new().await;
     bench.add_due_oa("7").await;
     bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));

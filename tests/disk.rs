@@ -64,7 +64,7 @@ async fn f41_an_answer_in_its_slot_survives_kill_and_is_adopted_by_the_next_star
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_on_a_full_disk_ends_well_once_the_answer_is_in_its_slot() {
+async fn f41_sigterm_on_a_full_disk_ends_well_once_the_answer_is_in_its_slot() {
     let (bench, disk) = bench_with_an_answer_held().await;
     let mut daemon = bench.start().await;
     bench.ledger_until(|ledger| ledger.spends() == 1).await;

@@ -128,7 +128,7 @@ async fn an_address_without_a_client_bars_the_gate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reset_at_accept_leaves_the_token_unpresented() {
+async fn f12_a_reset_at_accept_leaves_the_token_unpresented() {
     for _ in 0..20 {
         let server = Server::start().await;
         let mut attempt = Attempt::start(&plain_door(), server.url("http"), LONG);
@@ -290,7 +290,7 @@ async fn a_stop_during_the_commit_bars_the_gate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_before_the_gate_bars_it_unjournalled() {
+async fn f10_a_stop_before_the_gate_bars_it_unjournalled() {
     // Before the call, and while nobody accepts.
     let (full, _waiting) = full_listener().await;
     let url = token_url("http", &full.local_addr().expect("an address").to_string());

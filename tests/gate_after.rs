@@ -83,7 +83,7 @@ async fn what_is_not_http_is_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_header_of_a_megabyte_is_no_answer() {
+async fn f36_a_header_of_a_megabyte_is_no_answer() {
     let long = "a".repeat(1 << 20);
     let presented = after_the_gate(LONG, async |wire| {
         // The client may hang up in the middle of it.
@@ -123,7 +123,7 @@ async fn what_came_before_a_reset_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_drips_past_the_cap_is_kept_as_far_as_it_came() {
+async fn f35_a_body_that_drips_past_the_cap_is_kept_as_far_as_it_came() {
     let presented = after_the_gate(SHORT, async |wire| {
         wire.say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", TOKEN_SET.len())).await;
         for byte in TOKEN_SET.bytes() {
@@ -140,7 +140,7 @@ async fn a_body_that_drips_past_the_cap_is_kept_as_far_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_drips_within_the_cap_is_read_whole() {
+async fn f35_a_body_that_drips_within_the_cap_is_read_whole() {
     let presented = after_the_gate(LONG, async |wire| {
         for byte in answer("200 OK", TOKEN_SET).bytes() {
             assert!(wire.say([byte]).await);
@@ -151,7 +151,7 @@ async fn a_body_that_drips_within_the_cap_is_read_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_is_read_up_to_64_kib() {
+async fn f36_a_body_is_read_up_to_64_kib() {
     let fits = "x".repeat(LONGEST_BODY);
     assert_eq!(whole(&after_saying(answer("200 OK", &fits)).await), (200, fits.as_str()));
     for too_long in ["x".repeat(LONGEST_BODY + 1), "x".repeat(5 << 20)] {
@@ -208,7 +208,7 @@ async fn an_error_s_status_and_body_are_handed_on_as_they_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redirect_is_an_answer_and_is_not_followed() {
+async fn f27_a_redirect_is_an_answer_and_is_not_followed() {
     let elsewhere = Server::start().await;
     for status in [301, 302, 303, 307, 308] {
         let location = elsewhere.url("http");

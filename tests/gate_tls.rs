@@ -109,7 +109,7 @@ async fn under_tls_a_commit_that_failed_holds_the_byte_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_not_trusted_is_named_as_the_fault() {
+async fn f12_a_certificate_that_is_not_trusted_is_named_as_the_fault() {
     let (trusted, stranger) = (Authority::new(), Authority::new());
     for (what, acceptor) in [
         ("another authority", stranger.acceptor("127.0.0.1", FAR)),
@@ -127,7 +127,7 @@ async fn a_certificate_that_is_not_trusted_is_named_as_the_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_does_not_speak_tls_is_no_certificate_fault() {
+async fn f12_a_peer_that_does_not_speak_tls_is_no_certificate_fault() {
     let authority = Authority::new();
     let door = door(None, Some(&authority.file()));
     for peer in ["plaintext", "close", "reset"] {
@@ -146,7 +146,7 @@ async fn a_peer_that_does_not_speak_tls_is_no_certificate_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handshake_that_stalls_ends_at_the_cap_unjournalled() {
+async fn f12_a_handshake_that_stalls_ends_at_the_cap_unjournalled() {
     let (server, authority) = (Server::start().await, Authority::new());
     let door = door(None, Some(&authority.file()));
     let attempt = Attempt::start(&door, server.url("https"), SHORT);

@@ -6,7 +6,7 @@ use harness::{Bench, text};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_daemon_on_the_store_is_refused_with_the_first_ones_pid() {
+async fn f05_a_second_daemon_on_the_store_is_refused_with_the_first_ones_pid() {
     let bench = Bench::new().await;
     bench.add_oa("7");
     let mut first = bench.start().await;
@@ -63,7 +63,7 @@ async fn i4_an_import_during_a_request_wins_and_the_late_answer_is_kept_aside() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn used_and_foreign_sets_are_refused_and_the_current_one_changes_nothing() {
+async fn f09_used_and_foreign_sets_are_refused_and_the_current_one_changes_nothing() {
     let bench = Bench::new().await;
     bench.add_oa("7");
     bench.add_oa("8");

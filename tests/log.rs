@@ -61,7 +61,8 @@ async fn stall(bench: &Bench, lines_per_request: f64, lines: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_stalls_costs_lines_which_are_counted_and_neither_refreshes_nor_the_stop_wait_for_it() {
+async fn f49_a_reader_that_stalls_costs_lines_which_are_counted_and_neither_refreshes_nor_the_stop_wait_for_it()
+ {
     let bench = a_talkative_fleet().await;
     let (mut reader, stderr, stdout) = Reader::of_a_pipe().expect("a pipe");
     let mut daemon = bench.spawn_into(stderr, stdout);
@@ -90,7 +91,7 @@ async fn assert_goes_on(bench: &Bench, daemon: &mut Unheard) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_that_dies_costs_lines_which_the_next_reader_is_told_of() {
+async fn f49_a_reader_that_dies_costs_lines_which_the_next_reader_is_told_of() {
     let bench = Bench::new().await;
     bench.set_refresh(ROOMY);
     bench.set_extra(HEARTBEATS);
@@ -110,7 +111,7 @@ async fn a_reader_that_dies_costs_lines_which_the_next_reader_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_on_a_full_device_stops_nothing() {
+async fn f49_a_log_on_a_full_device_stops_nothing() {
     let bench = Bench::new().await;
     bench.set_refresh(ROOMY);
     bench.add_pacemaker().await;

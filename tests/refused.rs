@@ -45,7 +45,7 @@ async fn f14_a_gate_that_opened_before_an_early_end_is_judged_by_what_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_connection_is_tried_again_until_the_endpoint_is_back() {
+async fn f12_a_refused_connection_is_tried_again_until_the_endpoint_is_back() {
     let bench = Bench::new().await;
     let old = bench.add_lone_oa("7", A_WHILE).await;
     bench.simulator.go_down().await;

@@ -69,7 +69,7 @@ fn it_is_started_again_without_end_unless_only_a_person_can_help() {
 }
 
 #[test]
-fn it_is_never_killed_while_the_longest_request_is_under_way() {
+fn f25_it_is_never_killed_while_the_longest_request_is_under_way() {
     for key in ["Service WatchdogSec", "Service TimeoutStopSec"] {
         assert!(duration(key) > LONGEST_ATTEMPT, "{key}: a kill there loses the only copy of new tokens");
     }

@@ -12,7 +12,7 @@ use harness::rows::*;
 use zalo_tokend::simulator::{Answer, Ending, Fault, Length, Rule, Spend};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_brings_both_tokens_is_adopted() {
+async fn f38_whatever_brings_both_tokens_is_adopted() {
     const PAIR: &str =
         r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}","expires_in":2}"#;
     let pair = |status| Answer::custom(status, PAIR);
@@ -64,7 +64,7 @@ async fn whatever_brings_both_tokens_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_life_is_believed_if_it_is_whole_seconds_and_else_counts_as_90000() {
+async fn f38_a_life_is_believed_if_it_is_whole_seconds_and_else_counts_as_90000() {
     let rows: [(&str, u64, bool); 18] = [
         (r#","expires_in":"3600""#, 3_600, false),
         (r#","expires_in":3600"#, 3_600, false),
@@ -110,7 +110,7 @@ async fn a_life_is_believed_if_it_is_whole_seconds_and_else_counts_as_90000() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_access_token_alone_is_served_and_a_person_is_told() {
+async fn f40_an_access_token_alone_is_served_and_a_person_is_told() {
     let rows = [
         r#"{"access_token":"{access_token}","expires_in":3600}"#,
         r#"{"access_token":"{access_token}","refresh_token":"","expires_in":3600}"#,
@@ -162,7 +162,7 @@ async fn a_refresh_token_alone_is_adopted_and_presented_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_token_that_is_handed_out_again_is_proven_unspent_by_that() {
+async fn f39_a_refresh_token_that_is_handed_out_again_is_proven_unspent_by_that() {
     let again = r#"{"access_token":"{access_token}","refresh_token":"{old_refresh_token}","expires_in":2}"#;
     let bench = Bench::with_rows(&[again], |body| Fault::AfterRequest {
         spend: Spend::WithoutRotation,

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_cut_at_any_byte_is_salvaged_exactly_from_the_closing_quote_of_the_second_token_on() {
+    fn f34_an_answer_cut_at_any_byte_is_salvaged_exactly_from_the_closing_quote_of_the_second_token_on() {
         let closed = REAL.find("\",\n    \"expires_in\"").expect("in the example") + 1;
         for cut in 0..=REAL.len() {
             let answer = read_token_answer(&REAL.as_bytes()[..cut]);

@@ -552,7 +552,7 @@ fn i3_a_row_whose_gate_was_barred_proves_its_token_unspent() {
 }
 
 #[test]
-fn at_a_start_what_was_presenting_becomes_uncertain_once() {
+fn f08_at_a_start_what_was_presenting_becomes_uncertain_once() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();
     assert_eq!(bench.state().0, State::Presenting);
