@@ -8,40 +8,20 @@ use std::time::Duration;
 
 use harness::Bench;
 use harness::rows::*;
-use zalo_tokend::simulator::{Answer, Ending, Fault, Ledger, Length, ProbeAnswer, Rule, Settlement};
+use zalo_tokend::simulator::{Answer, Ending, Fault, Ledger, ProbeAnswer, Rule, Settlement};
 
-/// Every kind of answer that is none.
+const HTML: &str = "<html><body>Bad Gateway</body></html>";
+
+/// Answers that are none and have no test of their own.
 fn no_answers() -> Vec<(&'static str, Answer)> {
-    let html = "<html><body>Bad Gateway</body></html>";
-    let redirect = |status| Answer::Redirect { status, location: None };
-    let cut = |ending, length| Answer::Truncated { after: 20, ending, length };
     vec![
-        ("200 and empty", Answer::custom(200, "")),
-        ("200 and HTML", Answer::custom(200, html)),
-        ("500", Answer::custom(500, "Internal Server Error")),
-        ("502", Answer::custom(502, html)),
-        ("503", Answer::custom(503, "")),
-        ("504", Answer::custom(504, r#"{"message":"timeout"}"#)),
         ("an empty object", Answer::custom(200, "{}")),
         ("an error of 0", Answer::custom(200, r#"{"error":0,"access_token":"","refresh_token":""}"#)),
         ("no text", Answer::custom(200, vec![0x1f, 0x8b, 8, 0, 0xff, 0xfe])),
         ("a token with a blank", Answer::custom(200, r#"{"access_token":"a b","refresh_token":"r"}"#)),
         ("a token that is a number", Answer::custom(200, r#"{"access_token":"a","refresh_token":7}"#)),
-        ("301", redirect(301)),
-        ("302", redirect(302)),
-        ("303", redirect(303)),
-        ("307", redirect(307)),
-        ("308", redirect(308)),
-        ("closed", Answer::CloseWithoutAnswer),
-        ("reset", Answer::Reset),
-        ("silence", Answer::Stall),
         ("half a head", Answer::TruncatedHead { after: 12, ending: Ending::Rst }),
         ("a head alone", Answer::TruncatedHead { after: usize::MAX, ending: Ending::Fin }),
-        ("a body cut off", cut(Ending::Fin, Length::Told)),
-        ("a body reset", cut(Ending::Rst, Length::Told)),
-        ("a body that seems whole", cut(Ending::Fin, Length::CloseDelimited)),
-        ("a body without end", Answer::Endless),
-        ("a header of a megabyte", Answer::HugeHeader { bytes: 1_000_000 }),
     ]
 }
 
@@ -57,7 +37,10 @@ fn assert_proven_in_time(ledger: &Ledger, oa: &str, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_spent_nothing_is_presented_again_after_two_acceptances() {
-    let rows = no_answers();
+    assert_presented_again_with_proof(no_answers()).await;
+}
+
+async fn assert_presented_again_with_proof(rows: Vec<(&'static str, Answer)>) {
     let bench = Bench::with_rows(&rows, |(_, answer)| Fault::unspent(answer.clone())).await;
     let mut daemon = bench.start().await;
     for ((what, _), oa) in rows.iter().zip(oas()) {
@@ -77,7 +60,10 @@ async fn what_spent_nothing_is_presented_again_after_two_acceptances() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_spent_the_token_is_never_presented_again_and_a_person_is_told() {
-    let rows = no_answers();
+    assert_left_to_a_person(no_answers()).await;
+}
+
+async fn assert_left_to_a_person(rows: Vec<(&'static str, Answer)>) {
     let bench = Bench::with_rows(&rows, |(_, answer)| Fault::spent(answer.clone())).await;
     bench.add_pacemaker().await;
     let mut daemon = bench.start().await;
@@ -95,6 +81,81 @@ async fn what_spent_the_token_is_never_presented_again_and_a_person_is_told() {
     assert!(lost.iter().all(|lost| lost.settled == Settlement::LeftToAPerson), "{}", ledger.summary());
     assert!(daemon.stop().await.success());
     assert_clean(&ledger);
+}
+
+/// Of such an answer nothing is concluded, whether or not the token was spent.
+async fn assert_says_nothing(rows: Vec<(&'static str, Answer)>) {
+    tokio::join!(assert_presented_again_with_proof(rows.clone()), assert_left_to_a_person(rows));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f20_a_request_that_nobody_answered_is_made_again_once_its_token_is_proven_unspent() {
+    assert_says_nothing(vec![("silence", Answer::Stall)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f22_a_connection_that_ends_without_an_answer_says_nothing() {
+    assert_says_nothing(vec![("closed", Answer::CloseWithoutAnswer), ("reset", Answer::Reset)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f27_a_redirect_is_not_followed_and_says_nothing() {
+    let redirect = |status| Answer::Redirect { status, location: None };
+    assert_says_nothing(vec![
+        ("301", redirect(301)),
+        ("302", redirect(302)),
+        ("303", redirect(303)),
+        ("307", redirect(307)),
+        ("308", redirect(308)),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f28_what_a_gateway_says_says_nothing() {
+    assert_says_nothing(vec![
+        ("500", Answer::custom(500, "Internal Server Error")),
+        ("502", Answer::custom(502, HTML)),
+        ("503", Answer::custom(503, "")),
+        ("504", Answer::custom(504, r#"{"message":"timeout"}"#)),
+        ("200 and HTML", Answer::custom(200, HTML)),
+        ("200 and plain text", with_headers(200, &[("Content-Type", "text/plain")], "OK")),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f33_an_empty_200_says_nothing() {
+    assert_says_nothing(vec![
+        ("empty", Answer::custom(200, "")),
+        ("blank", Answer::custom(200, "\r\n")),
+        ("no content", Answer::custom(204, "")),
+    ])
+    .await;
+}
+
+/// Megabytes of blanks in a few KiB, for whoever unpacks what says that it is packed.
+fn bomb() -> Answer {
+    // RFC 1951, fixed codes: the last block, one blank, and then 258 times the byte before, again and again.
+    let bits: String = ["1", "10", "01010000"].into_iter().chain(["1100010100000"; 10_000]).collect();
+    let packed = bits
+        .as_bytes()
+        .chunks(8)
+        .map(|eight| eight.iter().enumerate().fold(0, |byte, (at, bit)| byte | u8::from(*bit == b'1') << at));
+    let body: Vec<u8> = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3].into_iter().chain(packed).collect();
+    let gzip = ("Content-Encoding".to_owned(), "gzip".to_owned());
+    Answer::Custom { status: 200, headers: vec![gzip], body: body.into() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f36_an_answer_without_end_is_read_to_its_cap_and_says_nothing() {
+    assert_says_nothing(vec![
+        ("a body without end", Answer::Endless),
+        ("a header of a megabyte", Answer::HugeHeader { bytes: 1_000_000 }),
+        ("a gzip bomb", bomb()),
+        ("a length of 10 GiB", with_headers(200, &[("Content-Length", "10737418240")], "{")),
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,7 @@ impl Drop for Frozen {
     }
 }
 
-fn find(process: u32, name: &str) -> Pid {
+pub(super) fn find(process: u32, name: &str) -> Pid {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
     let is_wanted = |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)

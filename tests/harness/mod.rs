@@ -11,6 +11,7 @@ pub mod manager;
 pub mod reader;
 pub mod rows;
 pub mod small_disk;
+pub mod traced;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -407,6 +408,20 @@ impl Daemon {
         status
     }
 
+    /// Does it end without this event?
+    pub async fn ends_before(&self, name: &str) -> bool {
+        let mut changed = self.changed.clone();
+        let ended = tokio::time::timeout(DEADLINE, async {
+            while self.events(name).is_empty() {
+                if changed.changed().await.is_err() {
+                    return self.events(name).is_empty();
+                }
+            }
+            false
+        });
+        ended.await.unwrap_or_else(|_| panic!("neither {name} nor an end came:\n{}", self.log()))
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("asked").is_none()
     }
@@ -434,6 +449,6 @@ fn jiff_now_minus(age: Duration) -> String {
     SystemClock::new().now().minus(age).to_string()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
