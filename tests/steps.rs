@@ -186,10 +186,8 @@ async fn f16_a_commit_that_failed_and_yet_held_is_closed_as_not_presented() {
     let traced = Traced::thread(daemon.pid, STORE, "fsync:error=EIO:when=2").await;
     bench.import_due("7").await;
     daemon.wait_for_oa("refresh.succeeded", "7").await;
-    daemon.wait_for("store.recovered").await;
     traced.leave().await;
     assert!(daemon.stop().await.success());
-    assert_eq!(daemon.events("store.failed")[0]["level"], "ERROR");
     assert!(daemon.events("refresh.uncertain").is_empty(), "{}", daemon.log());
     assert!(bench.simulator.ledger().incomplete() >= 1, "the first request lacked its last byte");
     assert_refreshed_by_one_presentation(&bench, "in the same process").await;

@@ -20,19 +20,31 @@ impl Bench {
     /// Adds so many OAs of `app` and imports a grant for each, whose access token has so long to live. In this process,
     /// because a process for each would take longer than the test.
     pub fn add_herd(&self, app: &str, oas: &[String], remaining: Duration) {
-        lock(&self.oas).extend(oas.iter().map(|oa| (oa.clone(), app.to_owned())));
+        self.add_all(oas.iter().map(|oa| (oa.clone(), app.to_owned())).collect(), remaining);
+    }
+
+    /// The same, each with an app of its own of the same name.
+    pub fn add_lone_herd(&self, oas: &[String], remaining: Duration) {
+        for oa in oas {
+            self.add_app_unwritten(oa);
+        }
+        self.add_all(oas.iter().map(|oa| (oa.clone(), oa.clone())).collect(), remaining);
+    }
+
+    fn add_all(&self, oas: Vec<(String, String)>, remaining: Duration) {
+        lock(&self.oas).extend(oas.iter().cloned());
         self.write_config();
         let timing = config::load(&self.config(), Secrets::LeaveAlone).expect("a good config").timing;
         std::fs::create_dir_all(self.store().parent().expect("in a directory")).expect("made");
         let mut store = Direct::open_to_write(&self.store()).expect("opened");
-        for oa in oas {
+        for (oa, app) in &oas {
             let age = LIFE - remaining;
             let now = SystemClock::new().read();
             let body = self.simulator.grant_aged(app, oa, age).to_string();
             let Answer::Granted(tokens) = read_token_answer(body.as_bytes()) else { panic!("no grant") };
             let import = Import {
                 oa_id: OaId::from(oa.as_str()),
-                app_id: AppId::from(app),
+                app_id: AppId::from(app.as_str()),
                 name: None,
                 tokens,
                 obtained: Moment::of_wall_clock(now.time.minus(age)),

@@ -8,7 +8,9 @@ pub mod fake_clock;
 pub mod frozen;
 pub mod herd;
 pub mod manager;
+pub mod namespace;
 pub mod reader;
+pub mod resolver;
 pub mod rows;
 pub mod small_disk;
 pub mod traced;
@@ -77,11 +79,15 @@ impl Bench {
 
     /// Adds an app to the simulator and to the config, with its secret in a file.
     pub fn add_app(&self, app: &str) {
+        self.add_app_unwritten(app);
+        self.write_config();
+    }
+
+    fn add_app_unwritten(&self, app: &str) {
         let secret = format!("{MARKER}-secret-of-{app}");
         self.simulator.add_app(app, &secret);
         self.write_secret(app, &secret);
         lock(&self.apps).push(app.to_owned());
-        self.write_config();
     }
 
     pub fn write_secret(&self, app: &str, secret: &str) {
@@ -333,6 +339,16 @@ impl Daemon {
     /// Waits for an event about an OA.
     pub async fn wait_for_oa(&self, name: &str, oa: &str) -> Value {
         self.wait_until(name, |events| events.iter().find(|event| event["oa_id"] == oa).cloned()).await
+    }
+
+    /// Waits for whichever of these events comes first about an OA.
+    pub async fn wait_for_either(&self, names: [&str; 2], oa: &str) -> Value {
+        let wait =
+            |name| self.wait_until(name, |events| events.iter().find(|event| event["oa_id"] == oa).cloned());
+        tokio::select! {
+            event = wait(names[0]) => event,
+            event = wait(names[1]) => event,
+        }
     }
 
     async fn wait_until(&self, name: &str, pick: impl Fn(&[Value]) -> Option<Value>) -> Value {

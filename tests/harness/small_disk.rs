@@ -1,17 +1,13 @@
 //! Disks that are full: a small tmpfs in a mount namespace of the test's own.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use super::namespace::Namespace;
+use super::{Bench, DEADLINE};
 
-use super::{Bench, DEADLINE, text};
-
-/// A file system of 3 MiB that only this test sees. It goes with the process that holds its namespace.
+/// A file system of 3 MiB that only this test sees.
 pub struct SmallDisk {
-    _holder: Child,
-    enter: Vec<String>,
+    namespace: Namespace,
     pub mount: String,
 }
 
@@ -21,40 +17,12 @@ impl SmallDisk {
         let mount = bench.path("state");
         std::fs::create_dir(&mount).expect("made");
         let mount = mount.display().to_string();
-        let is_root = rustix::process::geteuid().is_root();
-        let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
-        let script = "mount -t tmpfs -o size=3m,mode=0700 tmpfs \"$0\" && echo mounted && exec cat";
-        let mut holder = Command::new("unshare")
-            .args(user)
-            .args(["--mount", "sh", "-c", script, &mount])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("unshare (util-linux) is installed");
-        let mut lines = BufReader::new(holder.stdout.take().expect("piped")).lines();
-        let said = lines.next_line().await.expect("read");
-        assert_eq!(said.as_deref(), Some("mounted"), "this user may not mount in a namespace of its own");
-        let pid = holder.id().expect("running").to_string();
-        let user: &[&str] = if is_root { &[] } else { &["--user", "--preserve-credentials"] };
-        let enter: Vec<String> = [&["nsenter", "--target", &pid, "--mount"], user]
-            .concat()
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect();
-        bench.prefix.lock().expect("not poisoned").clone_from(&enter);
-        SmallDisk { _holder: holder, enter, mount }
+        let script = "mount -t tmpfs -o size=3m,mode=0700 tmpfs \"$0\"";
+        SmallDisk { namespace: Namespace::around(bench, script, &mount).await, mount }
     }
 
     pub async fn shell(&self, script: &str) -> String {
-        let output = Command::new(&self.enter[0])
-            .args(&self.enter[1..])
-            .args(["sh", "-c", script])
-            .current_dir("/")
-            .output()
-            .await
-            .expect("nsenter runs");
-        text(&output.stdout)
+        self.namespace.shell(script).await
     }
 
     /// Fills it to the last byte.
