@@ -62,6 +62,17 @@ impl LogControl {
     }
 }
 
+#[cfg(test)]
+impl LogControl {
+    /// That of a log that nobody writes to.
+    pub(crate) fn of_no_log() -> LogControl {
+        let (lines, dropped, _end) = queue(io::sink());
+        let (_layer, filter) = reload::Layer::new(EnvFilter::new("off"));
+        let (_layer, form) = reload::Layer::new(form(lines.clone(), true));
+        LogControl { lines, dropped, filter, form }
+    }
+}
+
 fn parse(filter: &str) -> Result<EnvFilter, String> {
     // The scheduler tells at level info of every job that it makes.
     EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(|error| error.to_string())

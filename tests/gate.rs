@@ -146,7 +146,7 @@ async fn f12_a_reset_at_accept_leaves_the_token_unpresented() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_dies_during_the_commit_leaves_the_token_unpresented() {
+async fn f14_a_connection_that_dies_during_the_commit_leaves_the_token_unpresented() {
     for is_reset in [false, true] {
         let mut at = AtTheGate::new(LONG).await;
         if is_reset {
@@ -162,7 +162,7 @@ async fn a_connection_that_dies_during_the_commit_leaves_the_token_unpresented()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_failed_holds_the_byte_back_for_good() {
+async fn f15_a_commit_that_failed_holds_the_byte_back_for_good() {
     let full = JournalFailure::Unavailable("disk full".to_owned());
     for (failure, may_be_journalled) in [(full, true), (JournalFailure::Stale, false)] {
         let mut at = AtTheGate::new(LONG).await;
@@ -187,7 +187,7 @@ fn early_answers() -> [(String, Option<Duration>); 4] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_during_the_commit_bars_the_gate() {
+async fn f14_an_answer_during_the_commit_bars_the_gate() {
     for (early, wait) in early_answers() {
         let mut at = AtTheGate::new(LONG).await;
         assert!(at.wire.say(early).await);
@@ -250,7 +250,7 @@ async fn an_interim_answer_decides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cap_that_ends_during_the_commit_bars_the_gate() {
+async fn f14_a_cap_that_ends_during_the_commit_bars_the_gate() {
     let at = AtTheGate::new(SHORT).await;
     let presented = at.commits_too_late().await;
     assert_eq!(not_presented(&presented), None);

@@ -35,7 +35,7 @@ async fn an_import_is_picked_up_by_the_running_daemon_also_when_its_sweep_is_rar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn i4_an_import_during_a_request_wins_and_the_late_answer_is_kept_aside() {
+async fn f43_an_import_during_a_request_wins_and_the_late_answer_is_kept_aside() {
     let bench = Bench::new().await;
     bench.add_due_oa("7").await;
     bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
@@ -111,7 +111,7 @@ async fn many_oas_due_at_once_keep_to_max_in_flight_and_each_is_refreshed_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn imports_while_refreshes_run_never_break_the_ledger() {
+async fn f09_imports_while_refreshes_run_never_break_the_ledger() {
     let bench = Bench::new().await;
     bench.set_refresh("before_expiry = \"30d\"\njitter = \"0s\"\nsettle = \"200ms\"\nretry_first = \"50ms\"\nretry_max = \"200ms\"\n");
     bench.simulator.with_variant(|variant| variant.access_token_life = std::time::Duration::from_secs(2));

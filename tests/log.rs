@@ -120,6 +120,23 @@ async fn f49_a_log_on_a_full_device_stops_nothing() {
     assert_goes_on(&bench, &mut daemon).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn f49_a_log_that_is_closed_or_whose_socket_has_no_other_end_stops_nothing() {
+    for is_closed in [false, true] {
+        let bench = Bench::new().await;
+        bench.set_refresh(ROOMY);
+        bench.add_pacemaker().await;
+        let (log, other_end) = std::os::unix::net::UnixStream::pair().expect("a socket");
+        drop(other_end);
+        if is_closed {
+            let closing = ["sh", "-c", "exec \"$@\" 2>&-", "sh"];
+            *bench.prefix.lock().expect("not poisoned") = closing.map(str::to_owned).to_vec();
+        }
+        let mut daemon = bench.spawn_into(std::os::fd::OwnedFd::from(log), Stdio::null());
+        assert_goes_on(&bench, &mut daemon).await;
+    }
+}
+
 /// Writes into a pipe until nothing more has room. The other copies of this end wait again afterwards.
 fn fill(pipe: &mut File) {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};

@@ -200,6 +200,30 @@ async fn f39_a_refresh_token_that_was_used_before_is_not_taken_for_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f39_what_cannot_be_a_token_is_kept_as_it_came_and_not_adopted() {
+    let rows = [
+        ("a blank", r#"{"access_token":"{access_token}","refresh_token":" {refresh_token}"}"#),
+        ("a line's end", r#"{"access_token":"{access_token}\n","refresh_token":"{refresh_token}"}"#),
+        ("a zero", r#"{"access_token":"{access_token}","refresh_token":"{refresh_token}\u0000"}"#),
+        ("a tab", r#"{"access_token":"\t{access_token}","refresh_token":"{refresh_token}"}"#),
+    ];
+    let bench = Bench::with_rows(&rows, |(_, body)| Fault::spent(Answer::custom(200, *body))).await;
+    let mut daemon = bench.start().await;
+    for ((what, _), oa) in rows.into_iter().zip(oas()) {
+        daemon.wait_for_oa("refresh.uncertain", &oa).await;
+        let told = daemon.wait_for_oa("oa.reauthorization_required", &oa).await;
+        assert_eq!(told["reason"], "response_lost", "{what}");
+        let history = bench.history(&oa).await;
+        assert_eq!(history[0]["answer_kept"], true, "{what}: {history:?}");
+        assert_eq!(bench.status(&oa).await["generation"], 1, "{what}");
+        assert_eq!(bench.simulator.ledger().presentations_of(&oa), 1, "{what}");
+    }
+    assert!(daemon.stop().await.success());
+    assert!(daemon.events("refresh.succeeded").is_empty());
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f30_a_dead_refresh_token_is_presented_once_and_never_again() {
     let rows = [
         (200, r#"{"error":-14014,"error_name":"Invalid refresh token","access_token":""}"#),

@@ -30,6 +30,8 @@ mod settings;
 mod signals;
 mod sweep;
 mod systemd;
+#[cfg(test)]
+mod tests;
 mod told;
 mod undurable;
 

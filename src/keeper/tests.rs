@@ -1,0 +1,163 @@
+//! What a panic costs: the one attempt in whose task it happens. No attempt can be made to panic from outside, so a keeper
+//! of these tests' own works with clocks that do so once.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::attempt::run_guarded;
+use super::*;
+use crate::clock::{Moment, SystemClock};
+use crate::config::{self, Config, Secrets};
+use crate::id::AppId;
+use crate::oauth::{Answer, read_token_answer};
+use crate::simulator::{self, Fault, Rule, Simulator, Variant};
+use crate::store::{Direct, Due, Import, Opened, Recovered, State};
+use crate::zalo::Door;
+
+const OAS: [&str; 2] = ["1", "2"];
+const SLOTS: usize = 4;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A clock that panics the next time that it is read after it was armed, and is a clock otherwise.
+#[derive(Clone)]
+struct Trap {
+    clock: SystemClock,
+    is_armed: Arc<AtomicU32>,
+}
+
+impl Trap {
+    fn new() -> Trap {
+        Trap { clock: SystemClock::new(), is_armed: Arc::default() }
+    }
+
+    fn arm(&self) {
+        self.is_armed.store(1, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Trap {
+    fn read(&self) -> Reading {
+        assert_eq!(self.is_armed.swap(0, Ordering::SeqCst), 0, "the trap snaps");
+        self.clock.read()
+    }
+}
+
+/// Two OAs, each with an app of its own, whose refreshes are due.
+fn config(directory: &Path, simulator: &Simulator) -> Config {
+    let mut text = format!(
+        "[store]\npath = \"{}\"\n[refresh]\nmax_in_flight = {SLOTS}\n",
+        directory.join("state/tokens.db").display()
+    );
+    for id in OAS {
+        simulator.add_app(id, "secret");
+        text.push_str(&format!(
+            "[[app]]\nid = \"{id}\"\nsecret_key_file = \"secret\"\ntoken_url = \"{}\"\napi_url = \"{}\"\n\
+             [[oa]]\nid = \"{id}\"\napp = \"{id}\"\n",
+            simulator.token_url(),
+            simulator.api_url(),
+        ));
+    }
+    let secret = directory.join("secret");
+    std::fs::write(&secret, "secret").expect("written");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("mode set");
+    std::fs::write(directory.join("config.toml"), text).expect("written");
+    config::load(&directory.join("config.toml"), Secrets::Read).expect("a good config")
+}
+
+fn import(config: &Config, simulator: &Simulator) {
+    std::fs::create_dir_all(config.store_path.parent().expect("in a directory")).expect("made");
+    let mut store = Direct::open_to_write(&config.store_path).expect("opened");
+    for id in OAS {
+        let body = simulator.grant(id, id).to_string();
+        let Answer::Granted(tokens) = read_token_answer(body.as_bytes()) else { unreachable!("a grant") };
+        let now = SystemClock::new().read();
+        // Of yesterday, so that it is due.
+        let obtained = Moment::of_wall_clock(now.time.minus(Duration::from_secs(86_400)));
+        let import = Import { oa_id: OaId::from(id), app_id: AppId::from(id), name: None, tokens, obtained };
+        store.import(&import, &config.timing, &now).expect("taken");
+    }
+}
+
+/// A keeper that does nothing by itself.
+async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Keeper> {
+    let clock: Arc<dyn Clock> = Arc::new(clock);
+    let opened = Opened::open(&config.store_path).expect("opened");
+    let (started, mut recovered) = (clock.read(), Recovered::default());
+    opened
+        .recover(SLOTS, &config.timing, &started, &mut || Roll(0.5), &mut recovered)
+        .expect("nothing to recover");
+    let (store, _thread) = opened.start().expect("a thread");
+    let door = Door::new(None, None, false, Arc::new(clock_at_the_door)).expect("a door");
+    let keeper = Arc::new(Keeper {
+        store,
+        clock,
+        settings: RwLock::new(Arc::new(Settings::of(config, door))),
+        claims: Claims::default(),
+        doubts: Mutex::default(),
+        measuring: Mutex::default(),
+        questions: Arc::new(Semaphore::new(1)),
+        wake: Notify::new(),
+        stop: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        log: LogControl::of_no_log(),
+        manager: Manager::of_process(),
+        told: Told::default(),
+        undurable: Undurable::default(),
+        exposed: Exposed::default(),
+        passed_over: Mutex::default(),
+        started,
+    });
+    let managed = keeper.settings().managed.clone();
+    keeper.store.manage(managed, keeper.timing(), keeper.now()).await.expect("taken over");
+    keeper
+}
+
+/// Lets the answers to two requests go, one of which meets the trap, and returns the states of their OAs.
+async fn released_into(trap: impl FnOnce(&Trap, &Trap)) -> (Vec<State>, usize) {
+    let directory: TempDir = tempfile::tempdir().expect("a directory");
+    let simulator =
+        Simulator::start(([127, 0, 0, 1], 0).into(), Variant::default()).await.expect("a simulator");
+    let config = config(directory.path(), &simulator);
+    import(&config, &simulator);
+    let (clock, clock_at_the_door) = (Trap::new(), Trap::new());
+    let keeper = keeper(&config, clock.clone(), clock_at_the_door.clone()).await;
+    simulator.fault(Rule::times(2, Fault::spent(simulator::Answer::Held)));
+    let attempts = OAS.map(|id| {
+        let due = Due { oa_id: OaId::from(id), app_id: AppId::from(id), most_of_app: 1, is_on_demand: false };
+        tokio::spawn(run_guarded(Arc::clone(&keeper), due))
+    });
+    simulator.wait_until(|ledger| ledger.spends() == 2, DEADLINE).await.expect("both are presented");
+    trap(&clock, &clock_at_the_door);
+    simulator.release();
+    for attempt in attempts {
+        let ended = tokio::time::timeout(DEADLINE, attempt).await.expect("it ends");
+        assert!(ended.expect("guarded"), "it was tried");
+    }
+    assert_eq!((keeper.claims.count_attempts(), keeper.store.free_slots()), (0, SLOTS), "all is free again");
+    assert!(!keeper.exposed.is_any());
+    let (mut states, mut generations) = (Vec::new(), 0);
+    for id in OAS {
+        let managed = keeper.settings().managed.get(&OaId::from(id)).cloned();
+        let status = keeper.store.status(OaId::from(id), managed, keeper.read_clock()).await;
+        let status = status.expect("readable").expect("known");
+        states.push(status.state);
+        generations += usize::from(status.generation == 2);
+    }
+    let ledger = simulator.ledger();
+    assert!(ledger.is_clean() && ledger.presentations() == 2, "{}", ledger.summary());
+    (states, generations)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f26_a_panic_past_the_gate_leaves_its_own_oa_uncertain_and_no_other() {
+    // While the answer is read, in the task of the exchange; and while it is stored, in the task of the attempt.
+    let at_the_door = released_into(|_, at_the_door| at_the_door.arm()).await;
+    let in_the_attempt = released_into(|clock, _| clock.arm()).await;
+    for (states, adopted) in [at_the_door, in_the_attempt] {
+        assert_eq!(adopted, 1, "{states:?}");
+        assert!(states.contains(&State::Uncertain) && states.contains(&State::Scheduled), "{states:?}");
+    }
+}
