@@ -93,7 +93,7 @@ async fn f17_killed_at_any_call_before_the_commit_at_the_gate_returned_nothing_i
  {
     let killed = at_each(calls(2, (1..=21).step_by(5)), killed_on_the_way_to_the_gate).await;
     // The import is announced by a commit of its own, and then comes the one at the gate.
-    assert!(killed.iter().filter(|is_killed| **is_killed).count() >= 5, "{killed:?}");
+    assert!(killed.iter().filter(|is_killed| **is_killed).count() >= 4, "{killed:?}");
 }
 
 /// Kills at a call of the commit that takes the answer in. Says whether the store had the set at the kill; `None`: it
@@ -226,9 +226,10 @@ async fn f16_after_a_crash_a_commit_that_failed_is_what_the_store_holds_and_bloc
 async fn f15_whatever_a_disk_refuses_is_not_presented_and_goes_out_when_it_is_well() {
     let injections = [
         "fsync:error=ENOSPC:when=2+",
+        // The commit that tells of the import has four writes at the least, so that none of these begins after the gate.
         "pwrite64:error=EROFS:when=5+",
-        "pwrite64:error=EDQUOT:when=9+",
-        "pwrite64:error=EMFILE:when=13+",
+        "pwrite64:error=EDQUOT:when=3+",
+        "pwrite64:error=EMFILE:when=1+",
     ];
     at_each(injections.map(str::to_owned).to_vec(), refused_at_the_gate).await;
 }
