@@ -8,7 +8,7 @@ mod harness;
 use std::os::unix::process::ExitStatusExt;
 
 use harness::rows::*;
-use harness::traced::{Traced, from_the_start};
+use harness::traced::{Traced, from_the_start, is_possible};
 use harness::{Bench, Daemon, lock};
 use tokio::task::JoinSet;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
@@ -91,6 +91,9 @@ async fn killed_on_the_way_to_the_gate(call: String) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn f17_killed_at_any_call_before_the_commit_at_the_gate_returned_nothing_is_presented_and_all_ends_well()
  {
+    if !is_possible() {
+        return;
+    }
     let killed = at_each(calls(2, (1..=21).step_by(5)), killed_on_the_way_to_the_gate).await;
     // The import is announced by a commit of its own, and then comes the one at the gate.
     assert!(killed.iter().filter(|is_killed| **is_killed).count() >= 4, "{killed:?}");
@@ -128,6 +131,9 @@ async fn killed_while_adopting(call: String) -> Option<bool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f42_killed_at_any_call_of_the_adopting_commit_the_outcome_is_what_the_store_holds() {
+    if !is_possible() {
+        return;
+    }
     let held = at_each(calls(1, (1..=25).step_by(8)), killed_while_adopting).await;
     // Between its last write and its sync a commit is there for whoever opens the store next.
     assert!(held.contains(&Some(true)) && held.contains(&Some(false)), "{held:?}");
@@ -135,6 +141,9 @@ async fn f42_killed_at_any_call_of_the_adopting_commit_the_outcome_is_what_the_s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f07_a_recovery_that_is_killed_at_step_after_step_ends_in_the_same_state() {
+    if !is_possible() {
+        return;
+    }
     let bench = Bench::new().await;
     bench.set_refresh(ROOMY);
     // Of one OA the answer is in its slot, of the other nobody knows what became of its request.
@@ -182,6 +191,9 @@ async fn f07_a_recovery_that_is_killed_at_step_after_step_ends_in_the_same_state
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_a_commit_that_failed_and_yet_held_is_closed_as_not_presented() {
+    if !is_possible() {
+        return;
+    }
     let (bench, mut daemon) = idle().await;
     // The first commit tells of the import. That of the second the sync alone fails: its row stands in the log.
     let traced = Traced::thread(daemon.pid, STORE, "fsync:error=EIO:when=2").await;
@@ -220,11 +232,17 @@ async fn refused_at_the_gate(injection: String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_after_a_crash_a_commit_that_failed_is_what_the_store_holds_and_blocks_nothing() {
+    if !is_possible() {
+        return;
+    }
     at_each(vec!["fsync:error=EIO:when=2+".to_owned()], refused_at_the_gate).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f15_whatever_a_disk_refuses_is_not_presented_and_goes_out_when_it_is_well() {
+    if !is_possible() {
+        return;
+    }
     let injections = [
         "fsync:error=ENOSPC:when=2+",
         // The commit that tells of the import has four writes at the least, so that none of these begins after the gate.
@@ -258,6 +276,9 @@ async fn refused_while_adopting(injection: String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f41_a_set_is_adopted_once_whichever_call_of_its_commit_the_disk_refuses() {
+    if !is_possible() {
+        return;
+    }
     let injections = [
         "fsync:error=EIO:when=1",
         "fsync:error=EIO:when=1+",

@@ -9,6 +9,21 @@ use tokio::process::{Child, Command};
 use super::DEADLINE;
 use super::frozen::find;
 
+/// Whether strace is there and may look at what it did not start. In CI it must be so.
+pub fn is_possible() -> bool {
+    let version = std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status();
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    let is_allowed = rustix::process::geteuid().is_root() || matches!(scope.trim(), "" | "0");
+    let is_possible = version.is_ok() && is_allowed;
+    assert!(is_possible || std::env::var_os("CI").is_none(), "strace is missing, or may not attach");
+    if !is_possible {
+        eprintln!(
+            "strace is missing, or this user may not attach it: nothing was tested (apt-get install strace)"
+        );
+    }
+    is_possible
+}
+
 /// A thread that is disturbed until this is dropped.
 pub struct Traced {
     tracer: Child,
@@ -19,7 +34,7 @@ impl Traced {
     pub async fn thread(process: u32, name: &str, injection: &str) -> Traced {
         let mut command = tracer(injection);
         command.args(["-p", &find(process, name).to_string()]).stderr(Stdio::piped());
-        let mut tracer = command.kill_on_drop(true).spawn().expect(MISSING);
+        let mut tracer = command.kill_on_drop(true).spawn().expect("strace runs");
         let mut said = BufReader::new(tracer.stderr.take().expect("piped")).lines();
         let attached = async {
             while let Some(line) = said.next_line().await.expect("read") {
@@ -46,8 +61,6 @@ impl Traced {
 
 /// The words before the program, for one that is disturbed from its start on, in whichever thread comes to n first.
 pub fn from_the_start(injection: &str) -> Vec<String> {
-    let version = std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status();
-    assert!(version.is_ok(), "{MISSING}");
     // Behind its back, so that the program is still the child of the test.
     let words = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none", "-e"];
     words.into_iter().map(str::to_owned).chain([format!("inject={injection}")]).collect()
@@ -58,5 +71,3 @@ fn tracer(injection: &str) -> Command {
     command.args(["-o", "/dev/null", "-e", "signal=none", "-e", &format!("inject={injection}")]);
     command
 }
-
-const MISSING: &str = "strace is not installed, and these tests disturb system calls with it; install it: apt-get install strace";
