@@ -225,7 +225,9 @@ def alerts($endings):
   count_alert("critical"; "oas_reauthorization_required"; .heartbeat.reauthorization_required;
     "OAs wait for a person to grant consent again; see zalo-tokend status"),
   count_alert("critical"; "oas_blocked"; .heartbeat.blocked;
-    "OAs wait because Zalo refuses their app's id or secret; correct it");
+    "OAs wait because Zalo refuses their app's id or secret; correct it"),
+  count_alert("warning"; "oas_awaiting_grant"; .heartbeat.awaiting_grant;
+    "OAs have no tokens, or none of their app; see zalo-tokend status, and import some");
 
 # ---- the same in numbers -----------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ fn troubled() -> &'static Log {
             );
             let happens = |oa: &str, fault| bench.simulator.fault(Rule::forever(fault).for_oa(oa));
             bench.add_lone_oa("1", A_WHILE).await;
+            bench.add_oa("new");
             happens("2", Fault::unspent(Answer::CloseWithoutAnswer));
             bench.add_lone_oa("2", A_WHILE).await;
             for oa in PUT_OFF {
@@ -652,7 +653,11 @@ fn states_that_need_a_person_alert_by_the_newest_heartbeat_alone() {
     if !has("jq") {
         return;
     }
-    let names = [("oas_reauthorization_required", "2 OAs wait"), ("oas_blocked", "1 OAs wait")];
+    let names = [
+        ("oas_reauthorization_required", "2 OAs wait"),
+        ("oas_blocked", "1 OAs wait"),
+        ("oas_awaiting_grant", "1 OAs have no tokens"),
+    ];
     let heartbeat = troubled().iter().rfind(|line| is(line, "fleet.heartbeat")).expect("a heartbeat");
     for (name, what) in names {
         let said = alerts_with(std::slice::from_ref(heartbeat), Duration::ZERO, &[]).alerts;
@@ -823,6 +828,7 @@ fn the_prometheus_rules_fire_on_the_metrics_of_a_real_log() {
         "ZaloTokendRefreshTokenAboutToEnd",
         "ZaloTokendReauthorizationRequired",
         "ZaloTokendBlocked",
+        "ZaloTokendAwaitingGrant",
     ];
     assert_eq!(fired(&metrics(troubled(), Duration::ZERO)), owned(&at_once));
     let later = ["ZaloTokendOaUncertain", "ZaloTokendManyFailing"];
