@@ -72,7 +72,9 @@ async fn f10_nothing_is_begun_after_a_stop_was_asked_for() {
     bench.ledger_until(|ledger| ledger.spends() == 1).await;
     daemon.signal(rustix::process::Signal::TERM);
     daemon.wait_for("daemon.stopping").await;
-    // By this the one slot becomes free, for which the others wait.
+    // Not by an operator either; and then the one slot becomes free for which the others wait.
+    let asked = bench.run(&["refresh", "8"]).await;
+    assert!(!asked.status.success(), "{}", text(&asked.stdout));
     bench.simulator.release();
     assert_eq!(daemon.ended().await.code(), Some(0));
     assert_eq!(daemon.events("refresh.succeeded").len(), 1);

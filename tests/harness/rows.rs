@@ -42,10 +42,11 @@ impl Bench {
     pub async fn with_rows<T>(rows: &[T], fault: impl Fn(&T) -> Fault) -> Bench {
         let bench = Bench::new().await;
         bench.set_refresh(ROOMY);
-        for (row, oa) in rows.iter().zip(oas()) {
-            bench.simulator.fault(Rule::once(fault(row)).for_oa(&oa));
-            bench.add_lone_oa(&oa, A_WHILE).await;
+        let oas: Vec<String> = oas().take(rows.len()).collect();
+        for (row, oa) in rows.iter().zip(&oas) {
+            bench.simulator.fault(Rule::once(fault(row)).for_oa(oa));
         }
+        bench.add_lone_herd(&oas, A_WHILE);
         bench
     }
 
