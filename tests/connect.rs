@@ -92,7 +92,7 @@ async fn f12_no_connection_costs_a_token_and_a_bad_certificate_is_an_error() {
         bench.simulator.ledger().probes(),
         "nobody else was asked"
     );
-    bench.write_config();
+    bench.set_refresh(ROOMY);
     daemon.reload().await;
     for ((what, ..), oa) in rows.iter().zip(oas()) {
         daemon.wait_for_oa("refresh.succeeded", &oa).await;
