@@ -164,31 +164,64 @@ async fn f43_an_import_on_a_nearly_full_disk_is_not_overruled_by_a_late_answer_i
     assert!(bench.simulator.ledger().is_clean());
 }
 
+/// What is done to the files of a store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Done {
+    /// The file with this ending of its name is moved away.
+    Moved(&'static str),
+    /// A copy of the database stands where it was.
+    Replaced,
+    /// The directory is a link, and leads elsewhere now.
+    Relinked,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn i4_a_store_that_was_moved_away_or_replaced_takes_no_answer_and_lets_nothing_be_presented_until_it_is_back()
  {
-    for is_replaced in [false, true] {
+    let moved = ["", "-wal", "-shm", "-slots"].map(Done::Moved);
+    for done in moved.into_iter().chain([Done::Replaced, Done::Relinked]) {
         let bench = Bench::new().await;
+        let (link, old_link) = (bench.path("link"), bench.path("old-link"));
+        if done == Done::Relinked {
+            let state = bench.store().parent().expect("a directory").to_owned();
+            std::fs::create_dir_all(&state).expect("made");
+            std::os::unix::fs::symlink(&state, &link).expect("linked");
+        }
         bench.add_due_oa("7").await;
         bench.add_granted_oa("8").await;
+        if done == Done::Relinked {
+            bench.write_config_with_store(&link.join("tokens.db"));
+        }
         bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)).for_oa("7"));
         let mut daemon = bench.start().await;
         bench.ledger_until(|ledger| ledger.spends() == 1).await;
-        let away = bench.path("away.db");
-        std::fs::rename(bench.store(), &away).expect("moved");
-        if is_replaced {
-            std::fs::copy(&away, bench.store()).expect("copied");
+        let (file, away) = match done {
+            Done::Moved(suffix) => (bench.path(&format!("state/tokens.db{suffix}")), bench.path("away")),
+            Done::Replaced => (bench.store(), bench.path("away")),
+            Done::Relinked => (link, old_link),
+        };
+        std::fs::rename(&file, &away).expect("moved");
+        match done {
+            Done::Moved(_) => {}
+            Done::Replaced => drop(std::fs::copy(&away, &file).expect("copied")),
+            Done::Relinked => std::os::unix::fs::symlink(bench.path("."), &file).expect("linked"),
         }
         bench.simulator.release();
         let failed = daemon.wait_for("store.failed").await;
-        assert!(failed["detail"].as_str().is_some_and(|detail| detail.contains("move")), "{failed}");
-        assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(75));
+        assert!(failed["detail"].as_str().is_some_and(|detail| detail.contains("move")), "{done:?} {failed}");
+        if done == Done::Moved("-slots") {
+            // It is on no disk, and the daemon alone has it.
+            bench.wait_until_served("7").await;
+        }
+        if done != Done::Relinked {
+            assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(75), "{done:?}");
+        }
         assert!(daemon.events("refresh.succeeded").is_empty(), "it is where nobody would find it");
-        std::fs::rename(&away, bench.store()).expect("moved back");
+        std::fs::rename(&away, &file).expect("moved back");
         daemon.wait_for("store.recovered").await;
         daemon.wait_for_oa("refresh.succeeded", "7").await;
         bench.assert_is_handed_out("7", "adopted").await;
-        assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(0));
+        assert_eq!(bench.run(&["refresh", "8"]).await.status.code(), Some(0), "{done:?}");
         assert!(daemon.stop().await.success());
         let ledger = bench.simulator.ledger();
         assert_eq!((ledger.presentations(), ledger.spends()), (2, 2));

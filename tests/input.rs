@@ -110,7 +110,7 @@ async fn i10_a_valid_token_is_handed_out_while_the_config_has_mistakes() {
     bench.add_granted_oa("7").await;
     let good = std::fs::read_to_string(bench.config()).expect("read");
     let token = bench.token("7").await.expect("granted");
-    for mistake in ["[refresh]\nsettel = \"1s\"\n", "[[oa]]\nid = \"8\"\napp = \"none\"\n", "[oops\n"] {
+    for mistake in ["[schedule]\nsweap = \"1s\"\n", "[[oa]]\nid = \"8\"\napp = \"none\"\n"] {
         bench.write_whole_config(&format!("{good}\n{mistake}"));
         let output = bench.run(&["token", "7"]).await;
         let said = text(&output.stderr);
@@ -124,7 +124,10 @@ async fn i10_a_valid_token_is_handed_out_while_the_config_has_mistakes() {
     // Where the store is, is not sure any more: the default, though there is one, may be another one.
     let default = bench.store().parent().expect("a directory").display().to_string();
     *bench.prefix.lock().expect("whole") = vec!["env".to_owned(), format!("STATE_DIRECTORY={default}")];
-    for unsure in [good.replace("[store]", "[stoer]"), good.replace("[store]", "[store")] {
+    let twice = format!("{good}\n[store]\npath = \"other.db\"\n");
+    let elsewhere = good.replace("[store]\n", "[log]\n");
+    assert!(elsewhere != good, "{good}");
+    for unsure in [good.replace("[store]", "[stoer]"), good.replace("[store]", "[store"), twice, elsewhere] {
         bench.write_whole_config(&unsure);
         assert_eq!(bench.run(&["token", "7"]).await.status.code(), Some(78), "{unsure}");
     }

@@ -45,16 +45,16 @@ pub(super) fn run(file: &Path, loaded: Result<Config, Failure>, arguments: &OaRe
             }
         }
         Err(failure) => {
-            let store_path = config::store_path(file);
-            match store_path.map(|path| find(&path, &BTreeMap::new(), &oa_id, &now)) {
-                Some(Ok(Found { answer: TokenAnswer::Valid(valid), durable })) => {
-                    let file = file.display();
+            let Some(path) = config::store_path(file) else { return Err(failure) };
+            match find(&path, &BTreeMap::new(), &oa_id, &now) {
+                Ok(Found { answer: TokenAnswer::Valid(valid), durable }) => {
+                    let (file, path) = (file.display(), path.display());
                     complain(&format!(
-                        "{file} has mistakes, which zalo-tokend check tells; the token is valid"
+                        "{file} has mistakes, which zalo-tokend check tells; the token is the one in {path}"
                     ));
                     (valid, durable)
                 }
-                Some(_) | None => return Err(failure),
+                Ok(_) | Err(_) => return Err(failure),
             }
         }
     };

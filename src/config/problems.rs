@@ -147,6 +147,11 @@ impl<'t> Report<'t> {
         self.found.push(Found { at, kind: Kind::Lack, wrong: Wrong::new(what, right) });
     }
 
+    /// Is there a name that is not known?
+    pub(super) fn has_unknown(&self) -> bool {
+        self.found.iter().any(|found| found.kind == Kind::Unknown)
+    }
+
     /// The line, from 1, of this offset.
     pub(super) fn line(&self, at: usize) -> usize {
         self.line_index(at) + 1

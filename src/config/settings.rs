@@ -105,19 +105,23 @@ fn store_path(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Repor
     section.read("path", &example, report, read).unwrap_or(default)
 }
 
-/// Where the store is, with whatever else is wrong in the text. None where that is not sure: what is no TOML, or has a name
-/// that is not known, may have been meant to say it.
+/// Where the store is, with whatever else is wrong in the text. `None` where that is not sure: what is no TOML may have
+/// said it, and where nothing says it, so may anything with a name that is not known.
 pub(super) fn store_path_alone(file: &Path, text: &str, around: &Around<'_>) -> Option<PathBuf> {
-    let mut report = Report::new(file, text);
     let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut report = Report::new(file, text);
     let section = Section::one(document.get_ref(), &schema::STORE, &mut report);
+    let path = store_path(&section, around, &mut report);
     if section.position("path").is_none() {
-        unknown_sections(document.get_ref(), &mut report);
-        for error in &errors {
-            report.syntax(error.span().map_or(text.len(), |span| span.start), error.message());
+        let mut of_all = Report::new(file, text);
+        config(file, document.get_ref(), around, &mut of_all)?;
+        if of_all.has_unknown() {
+            return None;
         }
     }
-    let path = store_path(&section, around, &mut report);
     report.conclude(Some(path)).ok()
 }
 

@@ -54,16 +54,6 @@ pub enum AppStanding {
     },
 }
 
-impl AppStanding {
-    /// When one of its OAs may try; `None`: they all may.
-    pub fn trial_at(self) -> Option<Time> {
-        match self {
-            AppStanding::Open => None,
-            AppStanding::Braked { trial_at, .. } | AppStanding::Blocked { trial_at, .. } => Some(trial_at),
-        }
-    }
-}
-
 /// May OAs of an app be refreshed now?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {

@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use super::apps::{self, AppChange, Heard};
+use super::apps::{self, AppChange, AppStanding, Heard};
 use super::ends;
 use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::present::Claim;
@@ -153,11 +153,14 @@ pub(super) fn conclude(
         | Effect::AlreadyConcluded => None,
     };
     let app = apps::hear(tx, &heard(next_at), timing, now.time, roll)?;
-    if let Effect::Retry { retry_at } = &mut effect
-        && let Some(trial_at) = apps::load(tx, &attempt.app_id)?.standing().trial_at()
-    {
-        // Whatever the OA's own plan is: while its app is held back it is not tried before the app's next trial.
-        *retry_at = trial_at.max(*retry_at);
+    if let Effect::Retry { retry_at } = &mut effect {
+        // While its app is held back the OA is not tried before the app's next trial; that of a blocked app takes one
+        // whatever its own plan is.
+        *retry_at = match apps::load(tx, &attempt.app_id)?.standing() {
+            AppStanding::Open => *retry_at,
+            AppStanding::Braked { trial_at, .. } => trial_at.max(*retry_at),
+            AppStanding::Blocked { trial_at, .. } => trial_at,
+        };
     }
     Ok(Concluded { effect, app })
 }

@@ -52,7 +52,9 @@ impl Direct {
     /// When it cannot or must not be opened.
     pub fn open_to_write(path: &Path) -> Result<Direct, OpenError> {
         file::ensure_database(path)?;
-        Ok(Direct { conn: Some(file::connect(path)?), slots: None })
+        let conn = file::connect(path)?;
+        file::leave_log(&conn).map_err(|error| file::sql_error(path, error))?;
+        Ok(Direct { conn: Some(conn), slots: None })
     }
 
     /// Takes in a set that a person brings, in one durable transaction.

@@ -171,17 +171,23 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Which file the store is, and where it was found.
+/// A file that is open, and where it was found.
+#[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
     identity: (u64, u64),
 }
 
 impl Place {
-    /// Of the file that is locked and connected to.
-    pub(super) fn of(locked: &File, conn: &Connection) -> io::Result<Place> {
-        let path = conn.path().ok_or_else(|| io::Error::other("the store has no path"))?;
-        Ok(Place { path: PathBuf::from(path), identity: identity(&locked.metadata()?) })
+    /// Of an open file.
+    pub(super) fn of(path: PathBuf, open: &File) -> io::Result<Place> {
+        Ok(Place { path, identity: identity(&open.metadata()?) })
+    }
+
+    /// Of the file that is found there now; `None`: there is none.
+    pub(super) fn found(path: PathBuf) -> Option<Place> {
+        let identity = identity(&std::fs::metadata(&path).ok()?);
+        Some(Place { path, identity })
     }
 
     /// Is it still there? SQLite would go on in a file that was deleted, and what it commits there would end with the
@@ -190,8 +196,14 @@ impl Place {
         let shown = self.path.display();
         match std::fs::metadata(&self.path) {
             Ok(found) if identity(&found) == self.identity => Ok(()),
-            Ok(_) => Err(format!("{shown} was replaced by another file; move the one before back")),
-            Err(error) => Err(format!("{shown} is not there any more ({error}); move it back")),
+            Ok(_) => Err(format!(
+                "{shown} is another file than the one that is open; move that one back before the daemon ends"
+            )),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+                "{shown} was moved or deleted; move it back before the daemon ends, or if that cannot be, restart the \
+                 daemon and import fresh sets"
+            )),
+            Err(error) => Err(format!("{shown} cannot be looked at: {error}")),
         }
     }
 }
@@ -320,6 +332,11 @@ pub(super) fn size_log(conn: &Connection, in_flight: usize) -> rusqlite::Result<
     conn.query_row(&format!("PRAGMA wal_autocheckpoint = {pages}"), [], |_| Ok(()))
 }
 
+/// Leaves the log to a daemon that may be at work, which knows its files. Without one, closing works it in.
+pub(super) fn leave_log(conn: &Connection) -> rusqlite::Result<()> {
+    conn.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()))
+}
+
 /// Refuses what is not ours or newer than we are; returns the version.
 fn check_identity(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     let shown = path.display();
@@ -378,7 +395,7 @@ fn io_error(what: &str, error: &io::Error) -> OpenError {
 }
 
 /// SQLite's error, by what has to be done about it.
-fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
+pub(super) fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
     let shown = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => {

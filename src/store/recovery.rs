@@ -11,12 +11,12 @@
 use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use super::Store;
 use super::conclude::{Attempted, Concluded, conclude};
-use super::file::{self, OpenError};
+use super::file::{self, OpenError, Place};
 use super::journal;
 use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
@@ -27,6 +27,8 @@ use crate::rotation::{Roll, Timing};
 
 /// The daemon's store, locked and not yet recovered.
 pub struct Opened {
+    /// The database, as an absolute path.
+    path: PathBuf,
     conn: Connection,
     slots: Slots,
     lock: File,
@@ -83,7 +85,10 @@ impl Opened {
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&slots_path)
             .map_err(|error| OpenError::Unavailable(format!("{}: {error}", slots_path.display())))?;
-        Ok(Opened { conn, slots: Slots::over(slots), lock })
+        let unavailable = |error: std::io::Error| OpenError::Unavailable(error.to_string());
+        let absolute = |path: &Path| std::path::absolute(path).map_err(unavailable);
+        let place = Place::of(absolute(&slots_path)?, &slots).map_err(unavailable)?;
+        Ok(Opened { path: absolute(path)?, conn, slots: Slots::at(place, slots), lock })
     }
 
     /// Takes up what an earlier run left. May be repeated until it succeeds; what was done stays done, and is
@@ -129,9 +134,11 @@ impl Opened {
     /// # Errors
     /// When no thread can be started.
     pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
-        let Opened { conn, slots, lock } = self;
-        let place = file::Place::of(&lock, &conn)?;
-        let (writer, thread) = Writer::start(conn, move || place.check())?;
+        let Opened { path, conn, slots, lock } = self;
+        let sides = ["-wal", "-shm", "-slots"].map(|suffix| Place::found(file::beside(&path, suffix)));
+        let places: Vec<Place> =
+            [Place::of(path, &lock)?].into_iter().chain(sides.into_iter().flatten()).collect();
+        let (writer, thread) = Writer::start(conn, move || places.iter().try_for_each(Place::check))?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
             let ended = thread.join();

@@ -20,6 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::file::Place;
 use crate::clock::{Moment, Time, Uptime};
 use crate::id::AttemptId;
 use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
@@ -64,13 +65,20 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub struct Slots {
     file: File,
+    /// Where the next start looks for it; `None`: nobody will.
+    place: Option<Place>,
     free: Mutex<Vec<usize>>,
 }
 
 impl Slots {
     /// Uses `file` as it is, for reading: what is in it and how many slots it has is found there.
     pub(super) fn over(file: File) -> Slots {
-        Slots { file, free: Mutex::default() }
+        Slots { file, place: None, free: Mutex::default() }
+    }
+
+    /// Uses `file`, which stands at `place`.
+    pub(super) fn at(place: Place, file: File) -> Slots {
+        Slots { place: Some(place), ..Slots::over(file) }
     }
 
     /// How many slots the file has.
@@ -142,7 +150,9 @@ impl Slots {
             if let Err(error) = self.file.write_all_at(&[0; MAGIC.len()], place) {
                 tracing::debug!(%error, "the mark of a spill slot cannot be taken back");
             }
-        })
+        })?;
+        // In a file that nobody finds it would end with the process.
+        self.place.as_ref().map_or(Ok(()), Place::check).map_err(io::Error::other)
     }
 
     /// Empties a slot, body and all, and syncs that.

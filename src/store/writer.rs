@@ -137,7 +137,11 @@ fn work(
         return;
     }
     let (done, outcome) = match is_reachable() {
-        Ok(()) => commit_together(conn, writes),
+        Ok(()) => {
+            let (done, outcome) = commit_together(conn, writes);
+            // Also in the meantime.
+            (done, outcome.and_then(|()| is_reachable().map_err(StoreError::Unavailable)))
+        }
         Err(why) => {
             (writes.into_iter().map(|job| (job, Ok(()))).collect(), Err(StoreError::Unavailable(why)))
         }
