@@ -5,16 +5,8 @@ mod harness;
 use std::time::Duration;
 
 use harness::Bench;
-use harness::small_disk::SmallDisk;
+use harness::small_disk::{SmallDisk, bench_with_an_answer_held, killed_with_an_answer_in_its_slot};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
-
-async fn bench_with_an_answer_held() -> (Bench, SmallDisk) {
-    let bench = Bench::new().await;
-    let disk = SmallDisk::under(&bench).await;
-    bench.add_due_oa("7").await;
-    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
-    (bench, disk)
-}
 
 fn assert_clean(bench: &Bench, spends: usize) {
     let ledger = bench.simulator.ledger();
@@ -43,13 +35,7 @@ async fn f41_an_answer_that_comes_to_a_full_disk_goes_to_its_slot_is_served_and_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f41_an_answer_in_its_slot_survives_kill_and_is_adopted_by_the_next_start() {
-    let (bench, disk) = bench_with_an_answer_held().await;
-    let mut daemon = bench.start().await;
-    bench.ledger_until(|ledger| ledger.spends() == 1).await;
-    disk.fill().await;
-    bench.simulator.release();
-    bench.wait_until_served("7").await;
-    daemon.kill().await;
+    let (bench, disk) = killed_with_an_answer_in_its_slot().await;
 
     // The next start meets the same full disk, says so, and waits for room.
     let mut daemon = bench.spawn(&[]);

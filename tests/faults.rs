@@ -1,7 +1,11 @@
 //! Holds the tests to the table of faults in `tests/README.md`: every fault has its tests, and the table says where they are.
 
+mod source_files;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use source_files::source_files;
 
 /// How many faults there are.
 const FAULTS: u32 = 50;
@@ -11,18 +15,6 @@ type Places = BTreeMap<u32, BTreeSet<String>>;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All source files below this folder.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a readable folder") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// The number at the head of a test's name: `f07_…`.
@@ -42,12 +34,8 @@ fn numbers(source: &str) -> impl Iterator<Item = u32> {
 }
 
 fn places_of_the_tests() -> Places {
-    let mut files = Vec::new();
-    for folder in ["src", "tests"] {
-        sources(&root().join(folder), &mut files);
-    }
     let mut places = Places::new();
-    for file in files {
+    for file in ["src", "tests"].into_iter().flat_map(source_files) {
         let name = file.strip_prefix(root()).expect("below the root").to_str().expect("UTF-8").to_owned();
         for number in numbers(&std::fs::read_to_string(&file).expect("a readable file")) {
             places.entry(number).or_default().insert(name.clone());

@@ -7,6 +7,7 @@
 
 mod events;
 mod harness;
+mod source_files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -1,6 +1,7 @@
 //! Holds the README to the program: its events, commands, exit codes, states, reasons, and the tests that it names.
 
 mod events;
+mod source_files;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

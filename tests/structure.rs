@@ -4,7 +4,11 @@
 //! like. It is no compiler: it sees paths that begin with `crate::` or with enough `super::`, which are the only
 //! ways from one room to another that the source uses, and it refuses the ways that it could not see through.
 
-use std::path::{Path, PathBuf};
+mod source_files;
+
+use std::path::Path;
+
+use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
 const IMPORTS: [(&str, &[&str]); 13] = [
@@ -71,12 +75,9 @@ impl Source {
 /// All files of `src/` that are in the program.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files.sort();
     let mut sources = Vec::new();
     let mut for_tests = Vec::new();
-    for file in files {
+    for file in source_files("src") {
         let raw = std::fs::read_to_string(&file).expect("a readable file");
         let bare = blanked(&raw);
         let (code, test_lines, modules) = without_tests(&bare);
@@ -95,17 +96,6 @@ fn sources() -> Vec<Source> {
         sources.into_iter().filter(|(file, _)| !is_for_tests(file)).map(|(_, source)| source).collect();
     assert!(kept.len() > 40, "the source is not where it was looked for");
     kept
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a readable folder") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
 }
 
 /// The text with the insides of comments, strings and characters made blank. Lines stay where they are.

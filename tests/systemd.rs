@@ -8,7 +8,7 @@ use harness::fake_clock::FakeClock;
 use harness::frozen::Frozen;
 use harness::manager::Manager;
 use harness::rows::*;
-use harness::small_disk::SmallDisk;
+use harness::small_disk::{SmallDisk, killed_with_an_answer_in_its_slot};
 use harness::{Bench, QUICK};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
@@ -48,18 +48,8 @@ fn assert_well_formed(manager: &Manager) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_is_said_once_the_recovery_is_done_and_the_start_asks_for_time_until_then() {
-    let bench = Bench::new().await;
-    let disk = SmallDisk::under(&bench).await;
+    let (bench, disk) = killed_with_an_answer_in_its_slot().await;
     let manager = Manager::beside(&bench);
-    bench.add_due_oa("7").await;
-    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
-    let mut daemon = bench.start().await;
-    bench.ledger_until(|ledger| ledger.spends() == 1).await;
-    disk.fill().await;
-    bench.simulator.release();
-    bench.wait_until_served("7").await;
-    daemon.kill().await;
-
     let mut daemon = manager.spawn(&bench, Duration::from_millis(300));
     daemon.wait_for("store.failed").await;
     manager.wait_for_more(MORE_TIME, 3).await;

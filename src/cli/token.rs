@@ -95,7 +95,9 @@ fn find(
     now: &Reading,
 ) -> Result<Found, Failure> {
     let held = held_by_daemon(store_path, oa_id);
-    let stored = stored(store_path, managed, oa_id, now);
+    let stored = Direct::open_to_read(store_path)
+        .map_err(Failure::from)
+        .and_then(|store| Ok(store.token(managed, oa_id, now)?));
     let generation = match &stored {
         Ok(TokenAnswer::Valid(valid)) => valid.generation,
         Ok(TokenAnswer::NoneValid(_) | TokenAnswer::NoSuchOa) | Err(_) => 0,
@@ -104,15 +106,6 @@ fn find(
         Some(held) => Ok(Found { answer: TokenAnswer::Valid(held), durable: Some(false) }),
         None => Ok(Found { answer: stored?, durable: None }),
     }
-}
-
-fn stored(
-    store_path: &Path,
-    managed: &BTreeMap<OaId, Managed>,
-    oa_id: &OaId,
-    now: &Reading,
-) -> Result<TokenAnswer, Failure> {
-    Ok(Direct::open_to_read(store_path)?.token(managed, oa_id, now)?)
 }
 
 /// A set that reached the daemon and that no disk has taken yet.

@@ -237,11 +237,15 @@ pub(super) fn status(
     now: &Reading,
 ) -> rusqlite::Result<Option<OaStatus>> {
     let Some(row) = rows::load(conn, oa_id)?.map(|row| as_managed(row, managed)) else { return Ok(None) };
-    let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
-    let app = app.map_or(AppStanding::Open, |app| app.standing());
+    let app = standing_of_app(conn, &row)?;
     let is_presenting = presenting(conn)?.contains(oa_id);
     let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
     Ok(Some(status_of(row, in_slot, is_presenting, app, now)))
+}
+
+fn standing_of_app(conn: &Connection, row: &OaRow) -> rusqlite::Result<AppStanding> {
+    let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
+    Ok(app.map_or(AppStanding::Open, |app| app.standing()))
 }
 
 fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
@@ -361,8 +365,7 @@ pub(super) fn token(
     Ok(match valid {
         Some(valid) => TokenAnswer::Valid(valid),
         None => {
-            let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
-            let app = app.map_or(AppStanding::Open, |app| app.standing());
+            let app = standing_of_app(conn, &row)?;
             let is_presenting = presenting(conn)?.contains(oa_id);
             TokenAnswer::NoneValid(seen_state(&row, is_presenting, app, now.time).0)
         }

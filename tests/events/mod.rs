@@ -1,7 +1,8 @@
 //! The events of the program as its source has them: names, levels, fields.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+
+use super::source_files::source_files;
 
 /// What the log says, or what a table says that it says: the levels and fields of each event.
 pub type Events = BTreeMap<String, Event>;
@@ -12,24 +13,10 @@ pub struct Event {
     pub fields: BTreeSet<String>,
 }
 
-/// All files of the program.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a readable folder") {
-        let path = entry.expect("a readable entry").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 /// Every `info!(…, event = "name", …)` of the program.
 pub fn events_of_the_program() -> Events {
-    let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
     let mut events = Events::new();
-    for file in files {
+    for file in source_files("src") {
         let text = std::fs::read_to_string(&file).expect("a readable file");
         let mut understood = 0;
         for level in ["error", "warn", "info", "debug", "trace"] {

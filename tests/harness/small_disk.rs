@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::namespace::Namespace;
 use super::{Bench, DEADLINE};
+use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 /// A file system of 3 MiB that only this test sees.
 pub struct SmallDisk {
@@ -53,4 +54,25 @@ impl Bench {
         });
         served.await.expect("the new token is served while the disk is full");
     }
+}
+
+/// A due OA whose answer the simulator holds, over a disk of its own.
+pub async fn bench_with_an_answer_held() -> (Bench, SmallDisk) {
+    let bench = Bench::new().await;
+    let disk = SmallDisk::under(&bench).await;
+    bench.add_due_oa("7").await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    (bench, disk)
+}
+
+/// The same after a daemon whose answer came to the full disk, and went to its slot, was killed.
+pub async fn killed_with_an_answer_in_its_slot() -> (Bench, SmallDisk) {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    disk.fill().await;
+    bench.simulator.release();
+    bench.wait_until_served("7").await;
+    daemon.kill().await;
+    (bench, disk)
 }

@@ -22,7 +22,9 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use super::{Keeper, events};
+use crate::id::OaId;
 use conversation::Conversation;
+use protocol::Reply;
 
 /// How many conversations go on at once.
 const MOST_CONVERSATIONS: usize = 256;
@@ -34,6 +36,20 @@ const BIND_PAUSE: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What fits into the address of a socket.
 const LONGEST_ADDRESS: usize = 107;
+
+/// The daemon's config does not have this OA.
+fn not_kept(oa_id: &OaId) -> Reply {
+    Reply::Failed {
+        text: format!("the running daemon does not keep OA {oa_id}; add it to the config and reload"),
+    }
+}
+
+/// The store takes nothing now.
+fn store_failed(error: &dyn std::fmt::Display) -> Reply {
+    Reply::NotNow {
+        text: format!("the store does not do it: {error}; free or repair the disk, and try again"),
+    }
+}
 
 /// The socket of the daemon that works on this store.
 pub fn socket_path(store_path: &Path) -> PathBuf {

@@ -14,6 +14,7 @@ use super::super::attempt;
 use super::super::told::Step;
 use super::conversation::Conversation;
 use super::protocol::Reply;
+use super::{not_kept, store_failed};
 use crate::clock::{Time, spoken};
 use crate::id::{AppId, OaId};
 use crate::store::{AppStanding, Due, Health, Hurried, OaStatus, State};
@@ -41,15 +42,11 @@ async fn begin(
 ) -> Result<Waiting, Reply> {
     let managed = keeper.settings().managed.get(oa_id).cloned();
     let Some(managed) = managed else {
-        let text = format!("the running daemon does not keep OA {oa_id}; add it to the config and reload");
-        return Err(Reply::Failed { text });
+        return Err(not_kept(oa_id));
     };
     // Before anything is looked at, so that nothing is missed.
     let told = keeper.told.listen();
     let not_now = |text: String| Reply::NotNow { text };
-    let store_failed = |error: &dyn std::fmt::Display| {
-        not_now(format!("the store does not do it: {error}; free or repair the disk, and try again"))
-    };
     let app_id = managed.app_id.clone();
     let status = keeper.store.status(oa_id.clone(), Some(managed), keeper.read_clock()).await;
     let status = status.map_err(|error| store_failed(&error))?;
@@ -162,11 +159,9 @@ fn outcome(oa_id: &OaId, step: Step) -> Option<Reply> {
                 .map_or_else(|| "it has no access token".to_owned(), |at| format!("valid until {at}"));
             Reply::Done { text: format!("OA {oa_id}: refreshed (generation {generation}), {end}") }
         }
-        Step::Refreshed { reason: Some(reason), .. } | Step::Reauthorize { reason } => Reply::NotNow {
-            text: format!(
-                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
-            ),
-        },
+        Step::Refreshed { reason: Some(reason), .. } | Step::Reauthorize { reason } => {
+            Reply::NotNow { text: needs_consent(oa_id, &reason) }
+        }
         Step::Failed { detail, retry_at } => Reply::Failed {
             text: format!(
                 "OA {oa_id}: {detail}; its refresh token is proven unspent, the daemon tries again at {retry_at}"
@@ -198,15 +193,19 @@ fn why_not(status: &OaStatus, now: Time) -> String {
         ),
         (State::ReauthorizationRequired, reason, _) => {
             let reason = reason.unwrap_or("unknown");
-            format!(
-                "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
-            )
+            needs_consent(oa_id, &reason)
         }
         (State::AwaitingGrant, Some(_), _) => format!(
             "the config names another app for OA {oa_id} than its tokens were granted to; correct it, or import a grant"
         ),
         _ => no_tokens(oa_id),
     }
+}
+
+fn needs_consent(oa_id: &OaId, reason: &dyn std::fmt::Display) -> String {
+    format!(
+        "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
+    )
 }
 
 fn no_tokens(oa_id: &OaId) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::{Keeper, events};
 use super::protocol::{Choice, Reply};
+use super::{not_kept, store_failed};
 use crate::id::OaId;
 use crate::oauth::{Answer, Oddity, read_token_answer};
 use crate::rotation::Reason;
@@ -11,8 +12,7 @@ use crate::store::{Decision, Resolved};
 
 pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> Reply {
     if !keeper.settings().managed.contains_key(oa_id) {
-        let text = format!("the running daemon does not keep OA {oa_id}; add it to the config and reload");
-        return Reply::Failed { text };
+        return not_kept(oa_id);
     }
     let (word, decision) = match choice {
         Choice::Present => ("present", Decision::Present),
@@ -27,19 +27,16 @@ pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> R
         let text = format!("OA {oa_id} is being worked on at this moment; try again in a minute");
         return Reply::NotNow { text };
     };
-    let store_failed = |error| Reply::NotNow {
-        text: format!("the store does not do it: {error}; free or repair the disk, and try again"),
-    };
     let attempt = match keeper.store.undecided(oa_id.clone()).await {
         Ok(Some(attempt)) => attempt,
         Ok(None) => return nothing_to_decide(oa_id),
-        Err(error) => return store_failed(error),
+        Err(error) => return store_failed(&error),
     };
     let (timing, now) = (keeper.timing(), keeper.read_clock());
     let resolving = keeper.store.resolve(oa_id.clone(), attempt, decision, timing, now, keeper.roll());
     let resolved = match resolving.await {
         Ok(resolved) => resolved,
-        Err(error) => return store_failed(error),
+        Err(error) => return store_failed(&error),
     };
     if !matches!(resolved, Resolved::Gone | Resolved::Old) {
         events::oa_resolved(oa_id, attempt, word);
