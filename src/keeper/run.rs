@@ -78,7 +78,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
     let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop);
-    let Some(opened) = asking_for_time(&manager, opening, || true).await? else {
+    let Some(opened) = asking_for_time(&manager, opening).await? else {
         events::daemon_stopped(oas);
         return Ok(());
     };
@@ -102,7 +102,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         passed_over: Mutex::default(),
         started,
     });
-    if asking_for_time(&keeper.manager, prepare(&keeper), || true).await? {
+    if asking_for_time(&keeper.manager, prepare(&keeper)).await? {
         let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
         keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
@@ -159,22 +159,18 @@ async fn drained(keeper: &Keeper) -> bool {
     }
 }
 
-/// Awaits `work`, and asks the service manager for more time as long as it `is_needed`.
-async fn asking_for_time<T>(
-    manager: &Manager,
-    work: impl Future<Output = T>,
-    is_needed: impl Fn() -> bool,
-) -> T {
+/// Awaits `work`, and asks the service manager for more time until it is done.
+async fn asking_for_time<T>(manager: &Manager, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let mut asking = tokio::time::interval(manager.feed_every());
     loop {
         tokio::select! {
             biased;
             done = &mut work => return done,
-            _ = asking.tick() => if is_needed() {
+            _ = asking.tick() => {
                 manager.need_time();
                 manager.alive();
-            },
+            }
         }
     }
 }

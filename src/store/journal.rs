@@ -201,6 +201,14 @@ pub(super) struct Provenance {
     pub(super) used_at: Option<Time>,
 }
 
+/// The attempt that presented this refresh token last.
+pub(super) fn last_presented_by(conn: &Connection, digest: Digest) -> rusqlite::Result<Option<AttemptId>> {
+    conn.prepare_cached("SELECT presented_by FROM refresh_token WHERE digest = ?1")?
+        .query_row([digest.as_bytes()], |row| row.get::<_, Option<[u8; 16]>>(0))
+        .optional()
+        .map(|found| found.flatten().map(AttemptId::from_bytes))
+}
+
 pub(super) fn provenance(conn: &Connection, digest: Digest) -> rusqlite::Result<Option<Provenance>> {
     conn.prepare_cached(
         "SELECT t.oa_id, t.presented_at, EXISTS (SELECT 1 FROM proof p WHERE p.attempt_id = t.presented_by \

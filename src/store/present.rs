@@ -1,6 +1,6 @@
 //! Claiming an OA and journalling that its refresh token is about to be presented.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::apps::{self, Admission, AppStanding};
 use super::journal;
@@ -8,7 +8,7 @@ use super::rows::{self, OaRow};
 use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Reason, Retrying, Standing, is_due};
-use crate::secret::{Digest, Secret};
+use crate::secret::Secret;
 
 /// What one attempt works with: the OA as it stood when it was claimed.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ pub(super) fn present(
         return Ok(Journalled::HeldBack);
     }
     let digest = claim.refresh_token.digest();
-    if let Some(earlier) = last_presented_by(tx, digest)? {
+    if let Some(earlier) = journal::last_presented_by(tx, digest)? {
         let used = tx
             .prepare_cached("UPDATE proof SET used_by = ?2 WHERE attempt_id = ?1 AND used_by IS NULL")?
             .execute(params![earlier.as_bytes(), attempt.as_bytes()])?;
@@ -173,11 +173,4 @@ pub(super) fn present(
 pub(super) fn has_open_attempt(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM attempt WHERE oa_id = ?1 AND phase <> 'closed')")?
         .query_row([oa_id.as_str()], |row| row.get(0))
-}
-
-fn last_presented_by(conn: &Connection, digest: Digest) -> rusqlite::Result<Option<AttemptId>> {
-    conn.prepare_cached("SELECT presented_by FROM refresh_token WHERE digest = ?1")?
-        .query_row([digest.as_bytes()], |row| row.get::<_, Option<[u8; 16]>>(0))
-        .optional()
-        .map(|found| found.flatten().map(AttemptId::from_bytes))
 }

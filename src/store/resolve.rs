@@ -57,10 +57,7 @@ pub(super) fn undecided(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Opt
             let Some(digest) = row.set.as_ref().and_then(rows::StoredSet::refresh_digest) else {
                 return Ok(None);
             };
-            conn.prepare_cached("SELECT presented_by FROM refresh_token WHERE digest = ?1")?
-                .query_row([digest.as_bytes()], |row| row.get::<_, Option<[u8; 16]>>(0))
-                .optional()
-                .map(|found| found.flatten().map(AttemptId::from_bytes))
+            journal::last_presented_by(conn, digest)
         }
         Standing::AwaitingGrant
         | Standing::Scheduled { .. }
