@@ -51,7 +51,7 @@ impl Counts {
     }
 }
 
-/// Counts the OAs as [`statuses`] would show them, without looking at each.
+/// Counts the OAs as [`statuses`](super::view::statuses) would show them, without looking at each.
 pub(super) fn counts(conn: &Connection) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
     let mut statement = conn.prepare_cached(
