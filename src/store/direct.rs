@@ -8,6 +8,7 @@ use std::path::Path;
 use super::file::{self, OpenError};
 use super::fleet::Managed;
 use super::import::{self, Import, Imported};
+use super::medium::{self, Medium};
 use super::overview::{self, AppStatus};
 use super::resolve;
 use super::slots::Slots;
@@ -33,7 +34,7 @@ impl Direct {
             return Ok(Direct { conn: None, slots: None });
         }
         let conn = file::connect_to_read(path)?;
-        let slots = File::open(file::beside(path, "-slots")).ok().map(Slots::over);
+        let slots = File::open(file::beside(path, "-slots")).ok().map(|file| Slots::over(Box::new(file)));
         Ok(Direct { conn, slots })
     }
 
@@ -55,6 +56,17 @@ impl Direct {
         let conn = file::connect(path)?;
         file::leave_log(&conn).map_err(|error| file::sql_error(path, error))?;
         Ok(Direct { conn: Some(conn), slots: None })
+    }
+
+    /// Opens the store on such a disk, to look at it and to change it.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_on(medium: Medium) -> Result<Direct, OpenError> {
+        let Medium { path, vfs, slots } = medium;
+        let conn = medium::connect(&path, &vfs)?;
+        file::leave_log(&conn).map_err(|error| file::sql_error(&path, error))?;
+        Ok(Direct { conn: Some(conn), slots: Some(Slots::over(slots)) })
     }
 
     /// Takes in a set that a person brings, in one durable transaction.

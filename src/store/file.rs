@@ -224,11 +224,15 @@ fn lock_holder(file: &File) -> Option<u32> {
     })
 }
 
-/// Opens the database for reading and writing, checks that it is ours, and brings it to the newest version.
+/// Opens the database for reading and writing, as [`make_ours`] leaves it.
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     assert_sqlite();
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?;
+    make_ours(Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?, path)
+}
+
+/// Checks that an open database is ours, and brings it to the newest version.
+pub(super) fn make_ours(conn: Connection, path: &Path) -> Result<Connection, OpenError> {
     configure(&conn).map_err(|error| sql_error(path, error))?;
     check_identity(&conn, path)?;
     let mode: String = conn

@@ -18,6 +18,7 @@ use super::Store;
 use super::conclude::{Attempted, Concluded, conclude};
 use super::file::{self, OpenError, Place};
 use super::journal;
+use super::medium::{self, Medium};
 use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
@@ -31,7 +32,8 @@ pub struct Opened {
     path: PathBuf,
     conn: Connection,
     slots: Slots,
-    lock: File,
+    /// `None`: nobody else can reach the disk that it is on.
+    lock: Option<File>,
 }
 
 /// What an earlier run had left.
@@ -88,7 +90,18 @@ impl Opened {
         let unavailable = |error: std::io::Error| OpenError::Unavailable(error.to_string());
         let absolute = |path: &Path| std::path::absolute(path).map_err(unavailable);
         let place = Place::of(absolute(&slots_path)?, &slots).map_err(unavailable)?;
-        Ok(Opened { path: absolute(path)?, conn, slots: Slots::at(place, slots), lock })
+        Ok(Opened { path: absolute(path)?, conn, slots: Slots::at(place, Box::new(slots)), lock: Some(lock) })
+    }
+
+    /// Makes or opens the store on such a disk.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_on(medium: Medium) -> Result<Opened, OpenError> {
+        let Medium { path, vfs, slots } = medium;
+        let conn = medium::connect(&path, &vfs)?;
+        file::check_integrity(&conn, &path)?;
+        Ok(Opened { path, conn, slots: Slots::over(slots), lock: None })
     }
 
     /// Takes up what an earlier run left. May be repeated until it succeeds; what was done stays done, and is
@@ -136,8 +149,8 @@ impl Opened {
     pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
         let Opened { path, conn, slots, lock } = self;
         let sides = ["-wal", "-shm", "-slots"].map(|suffix| Place::found(file::beside(&path, suffix)));
-        let places: Vec<Place> =
-            [Place::of(path, &lock)?].into_iter().chain(sides.into_iter().flatten()).collect();
+        let database = lock.as_ref().map(|lock| Place::of(path, lock)).transpose()?;
+        let places: Vec<Place> = database.into_iter().chain(sides.into_iter().flatten()).collect();
         let (writer, thread) = Writer::start(conn, move || places.iter().try_for_each(Place::check))?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
@@ -148,6 +161,12 @@ impl Opened {
             }
         })?;
         Ok((Store::new(writer, slots), holder))
+    }
+
+    /// Goes on without a thread: each verb is done, and committed by itself, on the thread that asks for it, before that
+    /// thread goes on. For a simulation, in which everything happens in an order of its choosing.
+    pub fn on_this_thread(self) -> Store {
+        Store::new(Writer::on_this_thread(self.conn, self.lock), self.slots)
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {

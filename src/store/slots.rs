@@ -14,13 +14,12 @@
 //! none) · cut off 1 · length 4 · body.
 
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use super::file::Place;
+use super::medium::SlotFile;
 use crate::clock::{Moment, Time, Uptime};
 use crate::id::AttemptId;
 use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
@@ -64,7 +63,7 @@ pub(super) enum Content {
 /// The file of slots.
 #[derive(Debug)]
 pub struct Slots {
-    file: File,
+    file: Box<dyn SlotFile>,
     /// Where the next start looks for it; `None`: nobody will.
     place: Option<Place>,
     free: Mutex<Vec<usize>>,
@@ -72,29 +71,28 @@ pub struct Slots {
 
 impl Slots {
     /// Uses `file` as it is, for reading: what is in it and how many slots it has is found there.
-    pub(super) fn over(file: File) -> Slots {
+    pub(super) fn over(file: Box<dyn SlotFile>) -> Slots {
         Slots { file, place: None, free: Mutex::default() }
     }
 
     /// Uses `file`, which stands at `place`.
-    pub(super) fn at(place: Place, file: File) -> Slots {
+    pub(super) fn at(place: Place, file: Box<dyn SlotFile>) -> Slots {
         Slots { place: Some(place), ..Slots::over(file) }
     }
 
     /// How many slots the file has.
     pub(super) fn count(&self) -> io::Result<usize> {
-        let length = self.file.metadata()?.len();
-        Ok(usize::try_from(length / SLOT_SIZE as u64).unwrap_or(0))
+        Ok(usize::try_from(self.file.length()? / SLOT_SIZE as u64).unwrap_or(0))
     }
 
     /// Gives the file exactly `count` slots, empty, written in full and synced. All of them must be free.
     pub(super) fn prepare(&self, count: usize) -> io::Result<()> {
         let empty = vec![0; SLOT_SIZE];
         for index in 0..count {
-            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
+            self.file.write(&empty, (index * SLOT_SIZE) as u64)?;
         }
-        self.file.set_len((count * SLOT_SIZE) as u64)?;
-        self.file.sync_all()?;
+        self.file.resize((count * SLOT_SIZE) as u64)?;
+        self.file.sync()?;
         *lock(&self.free) = (0..count).rev().collect();
         Ok(())
     }
@@ -105,7 +103,7 @@ impl Slots {
         let before = self.count()?;
         if before < count {
             self.append_empty(before, count).inspect_err(|_| {
-                if let Err(error) = self.file.set_len((before * SLOT_SIZE) as u64) {
+                if let Err(error) = self.file.resize((before * SLOT_SIZE) as u64) {
                     tracing::debug!(%error, "slots that were not made whole cannot be taken back");
                 }
             })?;
@@ -117,9 +115,9 @@ impl Slots {
     fn append_empty(&self, from: usize, to: usize) -> io::Result<()> {
         let empty = vec![0; SLOT_SIZE];
         for index in from..to {
-            self.file.write_all_at(&empty, (index * SLOT_SIZE) as u64)?;
+            self.file.write(&empty, (index * SLOT_SIZE) as u64)?;
         }
-        self.file.sync_all()
+        self.file.sync()
     }
 
     /// Takes a free slot, if there is one.
@@ -142,12 +140,12 @@ impl Slots {
     pub(super) fn fill(&self, index: usize, spilled: &SpilledAnswer) -> io::Result<()> {
         let (place, bytes) = ((index * SLOT_SIZE) as u64, encode(spilled));
         let (mark, rest) = bytes.split_at(MAGIC.len());
-        self.file.write_all_at(&[0; MAGIC.len()], place)?;
-        self.file.write_all_at(rest, place + MAGIC.len() as u64)?;
-        self.file.sync_data()?;
-        self.file.write_all_at(mark, place)?;
-        self.file.sync_data().inspect_err(|_| {
-            if let Err(error) = self.file.write_all_at(&[0; MAGIC.len()], place) {
+        self.file.write(&[0; MAGIC.len()], place)?;
+        self.file.write(rest, place + MAGIC.len() as u64)?;
+        self.file.sync()?;
+        self.file.write(mark, place)?;
+        self.file.sync().inspect_err(|_| {
+            if let Err(error) = self.file.write(&[0; MAGIC.len()], place) {
                 tracing::debug!(%error, "the mark of a spill slot cannot be taken back");
             }
         })?;
@@ -157,14 +155,14 @@ impl Slots {
 
     /// Empties a slot, body and all, and syncs that.
     pub(super) fn clear(&self, index: usize) -> io::Result<()> {
-        self.file.write_all_at(&vec![0; SLOT_SIZE], (index * SLOT_SIZE) as u64)?;
-        self.file.sync_data()
+        self.file.write(&vec![0; SLOT_SIZE], (index * SLOT_SIZE) as u64)?;
+        self.file.sync()
     }
 
     /// What is in a slot.
     pub(super) fn read(&self, index: usize) -> io::Result<Content> {
         let mut bytes = vec![0; SLOT_SIZE];
-        self.file.read_exact_at(&mut bytes, (index * SLOT_SIZE) as u64)?;
+        self.file.read(&mut bytes, (index * SLOT_SIZE) as u64)?;
         Ok(decode(&bytes))
     }
 
@@ -282,7 +280,7 @@ mod tests {
     }
 
     fn slots(count: usize) -> Slots {
-        let slots = Slots::over(tempfile::tempfile().expect("a temporary file"));
+        let slots = Slots::over(Box::new(tempfile::tempfile().expect("a temporary file")));
         slots.prepare(count).expect("prepared");
         slots
     }
@@ -306,9 +304,9 @@ mod tests {
     #[test]
     fn filling_needs_no_new_space() {
         let slots = slots(2);
-        let before = slots.file.metadata().expect("metadata").len();
+        let before = slots.file.length().expect("length");
         slots.fill(1, &spilled(vec![b'x'; LONGEST_BODY])).expect("filled");
-        assert_eq!(slots.file.metadata().expect("metadata").len(), before);
+        assert_eq!(slots.file.length().expect("length"), before);
         assert_eq!(slots.read(0).expect("read"), Content::Empty);
     }
 
@@ -318,7 +316,7 @@ mod tests {
         let answer = spilled(b"{\"access_token\":\"a\"}".to_vec());
         let mut bytes = encode(&answer);
         bytes[..MAGIC.len()].fill(0);
-        slots.file.write_all_at(&bytes, 0).expect("written");
+        slots.file.write(&bytes, 0).expect("written");
         assert_eq!(slots.read(0).expect("read"), Content::Unmarked(answer.clone()));
         assert_eq!(slots.filled_by(answer.attempt), None);
     }

@@ -6,6 +6,8 @@
 //! on this same connection. Reads are answered in their turn, outside of any transaction.
 
 use rusqlite::{Connection, ErrorCode};
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -70,11 +72,25 @@ where
     }
 }
 
-/// The other end of the thread.
+/// The way to who works on the database.
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    worker: Worker,
     health: watch::Receiver<Health>,
+}
+
+#[derive(Clone)]
+enum Worker {
+    /// A thread of its own.
+    Thread(mpsc::Sender<Box<dyn Job>>),
+    /// Whoever asks, who has the answer when the call returns.
+    Caller(Arc<Mutex<Locked>>, watch::Sender<Health>),
+}
+
+/// In this order: closing the locked file before the database would drop SQLite's own locks.
+struct Locked {
+    conn: Connection,
+    _lock: Option<File>,
 }
 
 impl Writer {
@@ -97,16 +113,28 @@ impl Writer {
                 work(&conn, &is_reachable, waiting, &health);
             }
         })?;
-        Ok((Writer { jobs, health: seen_health }, thread))
+        Ok((Writer { worker: Worker::Thread(jobs), health: seen_health }, thread))
+    }
+
+    /// Has each call done by whoever makes it.
+    pub(super) fn on_this_thread(conn: Connection, lock: Option<File>) -> Writer {
+        let (health, seen_health) = watch::channel(Health::Well);
+        Writer {
+            worker: Worker::Caller(Arc::new(Mutex::new(Locked { conn, _lock: lock })), health),
+            health: seen_health,
+        }
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
 
-    /// Resolves when the thread is gone.
+    /// Resolves when nobody works on it any more.
     pub(super) async fn closed(&self) {
-        self.jobs.closed().await;
+        match &self.worker {
+            Worker::Thread(jobs) => jobs.closed().await,
+            Worker::Caller(..) => std::future::pending().await,
+        }
     }
 
     pub(super) async fn call<T: Send + 'static>(
@@ -116,7 +144,13 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let call = Box::new(Call { verb, is_write, result: None, reply });
-        self.jobs.send(call).await.map_err(|_| StoreError::Closed)?;
+        match &self.worker {
+            Worker::Thread(jobs) => jobs.send(call).await.map_err(|_| StoreError::Closed)?,
+            Worker::Caller(locked, health) => {
+                let locked = locked.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&locked.conn, &|| Ok(()), vec![call], health);
+            }
+        }
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 }
