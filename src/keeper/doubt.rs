@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Keeper, events, lock};
-use crate::clock::{Reading, Uptime};
+use crate::clock::Uptime;
 use crate::id::{AttemptId, OaId};
-use crate::rotation::{Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, weigh};
+use crate::rotation::{
+    Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh,
+};
 use crate::store::{Doubt, Settled, StoreError};
 
 /// The questions under way.
@@ -114,18 +116,6 @@ fn words(testimony: &Testimony) -> String {
     }
 }
 
-/// For how long the old access token can be counted on to live: a little less than until its end, because the clocks of
-/// two machines differ. How much of its life has passed, the clock that nobody sets knows best.
-fn remaining(doubt: &Doubt, now: &Reading) -> Duration {
-    let Some(end) = doubt.access_token_expires_at else { return Duration::ZERO };
-    let life = end.since(doubt.obtained.time);
-    let margin = (life / 20).min(Duration::from_secs(30));
-    match doubt.obtained.uptime_since(now) {
-        Some(elapsed) => life.saturating_sub(margin).saturating_sub(elapsed),
-        None => end.minus(margin).since(now.time),
-    }
-}
-
 impl Keeper {
     /// `None`: there is no token to ask with.
     async fn ask(&self, doubt: &Doubt) -> Option<Testimony> {
@@ -144,7 +134,7 @@ impl Keeper {
             settling,
             premise: doubt.premise,
             was_believed_before: doubt.was_believed_before,
-            remaining: remaining(doubt, &now),
+            remaining: remaining_life(doubt.access_token_expires_at, &doubt.obtained, &now),
             clocks_agree: doubt.obtained.agrees_with(&now),
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::Timing;
 use super::backoff::doubled;
+use crate::clock::{Moment, Reading, Time};
 use crate::oauth::ErrorCode;
 
 /// Does this app's old access token die when its successor is made?
@@ -83,6 +84,19 @@ pub enum Step {
     Spent,
     /// Nothing can prove it any more.
     Unprovable,
+}
+
+/// For how long an access token that was obtained then, and ends at `end`, can be counted on to live: a little less than
+/// until its end, because the clocks of two machines differ. How much of its life has passed, the clock that nobody sets
+/// knows best.
+pub fn remaining_life(end: Option<Time>, obtained: &Moment, now: &Reading) -> Duration {
+    let Some(end) = end else { return Duration::ZERO };
+    let life = end.since(obtained.time);
+    let margin = (life / 20).min(Duration::from_secs(30));
+    match obtained.uptime_since(now) {
+        Some(elapsed) => life.saturating_sub(margin).saturating_sub(elapsed),
+        None => end.minus(margin).since(now.time),
+    }
 }
 
 /// Weighs what is known.
