@@ -205,7 +205,7 @@ fn sqlite_survives_each_fault_at_each_operation() {
             let conn = connect(&disk).expect("the disk is well");
             assert_eq!(integrity(&conn), "ok", "{kind:?} at {at}");
             if disk.has_struck() == 0 {
-                assert!(at > 20 && count(&conn) == 3, "{at}");
+                assert!(at > 8 && count(&conn) == 3, "{kind:?}: {at}");
                 break;
             }
         }
