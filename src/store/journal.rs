@@ -225,12 +225,33 @@ pub(super) fn provenance(conn: &Connection, digest: Digest) -> rusqlite::Result<
     .optional()
 }
 
-/// Remembers that this refresh token is this OA's.
+/// Remembers that this refresh token is this OA's: as one that is no older than any other, whatever the wall clock says.
+/// By the time of a clock that is years behind, as it is on some machines until they are told the time, the token would
+/// seem to be forgotten long since as soon as the clock is set right.
 pub(super) fn own(tx: &Connection, digest: Digest, oa_id: &OaId, now: Time) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) VALUES (?1, ?2, ?3)",
+        "INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) \
+         VALUES (?1, ?2, (SELECT max(?3, coalesce(max(first_seen_at), ?3)) FROM refresh_token))",
     )?
     .execute(params![digest.as_bytes(), oa_id.as_str(), now.as_millis()])?;
+    Ok(())
+}
+
+/// Notes that this attempt presents the token.
+pub(super) fn mark_presented(
+    tx: &Connection,
+    digest: Digest,
+    oa_id: &OaId,
+    attempt: AttemptId,
+    now: Time,
+) -> rusqlite::Result<()> {
+    let mut mark =
+        tx.prepare_cached("UPDATE refresh_token SET presented_by = ?2, presented_at = ?3 WHERE digest = ?1")?;
+    let values = params![digest.as_bytes(), attempt.as_bytes(), now.as_millis()];
+    if mark.execute(values)? == 0 {
+        own(tx, digest, oa_id, now)?;
+        mark.execute(values)?;
+    }
     Ok(())
 }
 

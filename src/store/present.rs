@@ -156,17 +156,7 @@ pub(super) fn present(
         started_at.as_millis(),
         now.time.as_millis(),
     ])?;
-    tx.prepare_cached(
-        "INSERT INTO refresh_token (digest, oa_id, first_seen_at, presented_by, presented_at) \
-         VALUES (?1, ?2, ?4, ?3, ?4) \
-         ON CONFLICT (digest) DO UPDATE SET presented_by = ?3, presented_at = ?4",
-    )?
-    .execute(params![
-        digest.as_bytes(),
-        claim.oa_id.as_str(),
-        attempt.as_bytes(),
-        now.time.as_millis()
-    ])?;
+    journal::mark_presented(tx, digest, &claim.oa_id, attempt, now.time)?;
     Ok(Journalled::Written)
 }
 

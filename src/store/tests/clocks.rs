@@ -108,3 +108,21 @@ fn i10_a_token_that_lives_is_handed_out_although_the_wall_clock_jumped_past_its_
     let TokenAnswer::Valid(valid) = answer else { panic!("{answer:?}") };
     assert_eq!(valid.expires_at.since(ahead.time), 20 * HOUR, "as the wall clock has it now");
 }
+
+#[test]
+fn i3_a_token_that_was_spent_under_a_clock_that_was_years_behind_is_not_forgotten_when_the_clock_is_set_right()
+ {
+    let mut bench = Bench::with_a_set();
+    bench.now = START.minus(HOUR * 24 * 3_650);
+    for generation in 2..=3 {
+        bench.conn.execute("UPDATE oa SET next_action_at = 0", []).expect("due");
+        let attempt = bench.begin();
+        bench.conclude(attempt, Verdict::Granted(tokens(generation)));
+    }
+    bench.now = START.plus(HOUR);
+    while journal::prune(&bench.conn, HOUR * 24 * 180, bench.now).expect("pruned") > 0 {}
+    for generation in 1..=2 {
+        let imported = bench.import(&oa(), generation);
+        assert!(matches!(imported, Imported::UsedBefore { .. }), "{generation}: {imported:?}");
+    }
+}
