@@ -1,5 +1,5 @@
-//! Holds the systemd unit to its rules, by reading it. `.ci/run` lets systemd itself read it, and `tests/package/run`
-//! runs it.
+//! Holds the systemd unit to its rules, by reading it. `.ci/run` lets systemd itself read it; `tests/systemd/run` and
+//! `tests/package/run` run it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
