@@ -146,8 +146,12 @@ logged() {
     lines=$(journal | grep -F "\"event\":\"$1\"") && { [ -z "${2:-}" ] || grep -qF "\"oa_id\":\"$2\"" <<<"$lines"; }
 }
 times_logged() { journal | grep -cF "\"event\":\"$1\"" || true; }
-# is_another PID: it runs, as another process than that.
-is_another() { [ "$(property ActiveState)" = active ] && [ "$(property MainPID)" != "$1" ]; }
+# is_another PID: it runs, as another process than that. Asked for together: between two questions it may have ended.
+is_another() {
+    local seen
+    seen=$(inside systemctl show zalo-tokend --property=ActiveState,MainPID)
+    grep -qx 'ActiveState=active' <<<"$seen" && ! grep -qxE "MainPID=(0|$1)" <<<"$seen"
+}
 # The store, as the program shows it: status OA FIELD.
 status() { inside zalo-tokend status "$1" --json | grep -oE "\"$2\": *(\"[^\"]*\"|[^,}]*)" | sed 's/.*: *//; s/"//g'; }
 
