@@ -89,6 +89,7 @@ fn the_store_belongs_to_one_lasting_user_and_to_nobody_else() {
         ("Service StateDirectoryMode", "0700", "the tokens are in it"),
         ("Service UMask", "0077", "the tokens are in what it makes"),
         ("Service LimitCORE", "0", "the tokens are in its memory"),
+        ("Service MemorySwapMax", "0", "the tokens are in its memory"),
     ]);
     let unit = unit();
     for (key, why) in [
