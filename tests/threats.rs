@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harness::{Bench, QUICK, text};
 use rustix::process::Uid;
-use zalo_tokend::simulator::MARKER;
+use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
 
 const NOBODY: u32 = 65_534;
 
@@ -53,6 +53,9 @@ fn each_line_ends_with_a_test_that_is_there_or_says_that_it_is_not_defended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stolen_store_holds_the_current_set_alone_and_neither_the_app_secret_nor_what_was_spent() {
     let bench = Bench::new().await;
+    // An answer that is kept for a person until there is a set, and that is too long for one page of the file.
+    let odd = format!("{{\"odd\":\"{}\"}}", format!("{MARKER}-kept ").repeat(500));
+    bench.simulator.fault(Rule::once(Fault::unspent(Answer::custom(200, odd))));
     bench.add_due_oa("7").await;
     let before = bench.simulator.current_set("7").expect("granted");
     let mut daemon = bench.start().await;

@@ -207,5 +207,8 @@ judge() {
     is "the ledger, spends" "${2:-$1}" "$(counted spends)"
     has "the ledger" "the ledger is clean" "$(ledger)"
 }
-# takes TOKEN: Zalo takes this access token.
-takes() { ask --header "access_token: $1" "$api_url/v2.0/oa/getoa" | grep -qE '"error": *0\b'; }
+# takes OA: Zalo takes the access token that is handed out for it. Asked for as the README says.
+takes() {
+    inside zalo-tokend token "$1" | sed 's/^/access_token: /' | ask --header @- "$api_url/v2.0/oa/getoa" |
+        grep -qE '"error": *0\b'
+}
