@@ -74,7 +74,7 @@ impl Manager {
                 changed.borrow_and_update();
                 let messages = self.messages();
                 let lines = messages.iter().flat_map(|message| message.lines());
-                let newest = lines.filter_map(|line| line.strip_prefix("STATUS=")).last();
+                let newest = lines.filter_map(|line| line.strip_prefix("STATUS=")).next_back();
                 if newest.is_some_and(|status| status.starts_with(words)) {
                     return;
                 }
