@@ -14,7 +14,7 @@ use zalo_tokend::clock::{Clock, SystemClock};
 use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
 
 /// `retry_first`, as the ledger counts.
-const RETRY_FIRST_MS: u64 = 400;
+const RETRY_FIRST_MS: u64 = 200;
 /// A lead of five minutes has a quarter left, this long before the end.
 const LAST_QUARTER: Duration = Duration::from_secs(75);
 /// Long enough for the herd to live through a test, short enough for it to be due.
@@ -22,7 +22,7 @@ const DUE: Duration = Duration::from_secs(280);
 
 const SETTINGS: &str = r#"before_expiry = "5m"
 jitter = "0s"
-retry_first = "400ms"
+retry_first = "200ms"
 retry_max = "10s"
 settle = "200ms"
 timeout = "10s"

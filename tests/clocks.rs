@@ -225,7 +225,7 @@ async fn f03_a_process_that_stood_still_past_its_plans_makes_one_attempt_an_oa_o
         bench.add_granted_oa(oa).await;
     }
     let mut daemon = bench.start().await;
-    daemon.signal(Signal::STOP);
+    daemon.stand_still().await;
     // So that the successors outlive the rest of the test.
     bench.simulator.with_variant(|variant| variant.access_token_life = Duration::from_secs(90_000));
     let before = presentations(&bench, &oas);

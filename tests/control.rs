@@ -128,9 +128,11 @@ async fn of_a_blocked_app_a_refresh_is_the_trial() {
     let (code, out, err) = bench.said(&["refresh", "b"]).await;
     assert!(code == 0 && out.contains("generation 2"), "{out}{err}");
     daemon.wait_for("app.released").await;
+    // What was refused is unspent, and still asked for.
+    daemon.wait_for_oa("refresh.succeeded", "a").await;
     assert!(daemon.stop().await.success());
     let ledger = bench.simulator.ledger();
-    assert_eq!((ledger.presentations_of("a"), ledger.presentations_of("b")), (1, 1));
+    assert_eq!((ledger.presentations_of("a"), ledger.presentations_of("b")), (2, 1));
     assert!(ledger.is_clean(), "{}", ledger.summary());
 }
 
@@ -329,7 +331,7 @@ async fn a_place_where_no_socket_can_be_made_is_no_reason_not_to_refresh() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_hangs_leaves_the_store_to_those_who_read() {
     let (bench, mut daemon) = healthy().await;
-    daemon.signal(Signal::STOP);
+    daemon.stand_still().await;
     let (code, _, err) = bench.said(&["refresh", "7"]).await;
     assert!(code == 75 && err.contains("does not answer"), "{code} {err}");
     assert!(bench.token("7").await.is_some());

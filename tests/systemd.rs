@@ -54,6 +54,8 @@ async fn ready_is_said_once_the_recovery_is_done_and_the_start_asks_for_time_unt
     daemon.wait_for("store.failed").await;
     manager.wait_for_more(MORE_TIME, 3).await;
     assert!(manager.with_line(READY).is_empty(), "{:?}", manager.messages());
+    let waits = |message: &String| message.starts_with("STATUS=the start waits for the store: ");
+    assert_eq!(manager.messages().iter().filter(|message| waits(message)).count(), 1);
     disk.free().await;
     let ready = manager.wait_for_nth(READY, 1).await;
     assert_eq!(bench.status("7").await["generation"], 2, "what the slot held is taken in");
@@ -110,8 +112,10 @@ async fn the_watchdog_is_fed_while_the_disk_is_full_and_an_answer_waits_for_it()
     bench.simulator.release();
     daemon.wait_for("store.failed").await;
     manager.wait_for_more(ALIVE, 4).await;
+    manager.wait_for_status("the store takes no writes: database or disk is full; 1 OA: 1 presenting").await;
     disk.free().await;
     daemon.wait_for_oa("refresh.succeeded", "7").await;
+    manager.wait_for_status("1 OA: 1 ").await;
     manager.wait_for_more(ALIVE, 1).await;
     assert!(manager.longest_gap(ALIVE) < WATCHDOG, "{:?}", manager.longest_gap(ALIVE));
     assert!(daemon.stop().await.success());

@@ -1,5 +1,5 @@
-//! Holds the systemd unit to its rules, by reading it. `.ci/run` lets systemd itself read it, and `tests/package/run`
-//! runs it.
+//! Holds the systemd unit to its rules, by reading it. `.ci/run` lets systemd itself read it; `tests/systemd/run` and
+//! `tests/package/run` run it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -89,6 +89,7 @@ fn the_store_belongs_to_one_lasting_user_and_to_nobody_else() {
         ("Service StateDirectoryMode", "0700", "the tokens are in it"),
         ("Service UMask", "0077", "the tokens are in what it makes"),
         ("Service LimitCORE", "0", "the tokens are in its memory"),
+        ("Service MemorySwapMax", "0", "the tokens are in its memory"),
     ]);
     let unit = unit();
     for (key, why) in [

@@ -1,6 +1,7 @@
 //! The commands' end of the daemon's control socket.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub(super) enum NoReply {
     NotRunning,
     /// This user may not talk to it.
     NotPermitted,
+    /// Somebody else listens in its place.
+    Stranger(u32),
     /// It listens and says nothing.
     Silent,
     /// It did not come to an end in the time that was given.
@@ -49,6 +52,13 @@ impl From<NoReply> for Failure {
                 exit::NOT_NOW,
                 "it is still under way, and goes on; see what becomes of it with zalo-tokend status",
             ),
+            NoReply::Stranger(uid) => {
+                let sentence = format!(
+                    "uid {uid} listens where the daemon of this store should, and is not talked to; keep the store in a \
+                     directory of its own"
+                );
+                return Failure::new(exit::NOT_PERMITTED, sentence);
+            }
             NoReply::Broken(what) => {
                 let sentence = format!(
                     "the daemon went away before it answered ({what}); look at its log, and try again"
@@ -84,7 +94,12 @@ async fn converse(
     let (address, _directory) = address_of(&path).map_err(|error| unreachable(&error))?;
     let connecting = UnixStream::connect(&address);
     let stream = timeout(FIRST_WORD.min(patience), connecting).await.map_err(|_| NoReply::Silent)?;
-    let (reader, mut writer) = stream.map_err(|error| unreachable(&error))?.into_split();
+    let stream = stream.map_err(|error| unreachable(&error))?;
+    let listener = stream.peer_cred().map_err(broken)?.uid();
+    if !may_be_the_daemon(listener, store_path) {
+        return Err(NoReply::Stranger(listener));
+    }
+    let (reader, mut writer) = stream.into_split();
     let mut line = serde_json::to_vec(request).map_err(|error| NoReply::Broken(error.to_string()))?;
     line.push(b'\n');
     match timeout_at(until, writer.write_all(&line)).await {
@@ -108,6 +123,13 @@ async fn converse(
             Err(_) => return Err(NoReply::Broken("it is of another version".to_owned())),
         }
     }
+}
+
+/// What is said here may be a token. Where others may write beside the store, as in /tmp, they may listen too.
+fn may_be_the_daemon(listener: u32, store_path: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let is_the_stores = || std::fs::metadata(store_path).is_ok_and(|store| store.uid() == listener);
+    listener == own || listener == 0 || (own == 0 && is_the_stores())
 }
 
 fn unreachable(error: &io::Error) -> NoReply {

@@ -77,6 +77,7 @@ fn of_daemon(asked: Result<Reply, NoReply>) -> String {
         Ok(Reply::Status(daemon)) => daemon,
         Err(NoReply::NotRunning) => return "daemon: not running".to_owned(),
         Err(NoReply::NotPermitted) => return "daemon: this user may not ask it".to_owned(),
+        Err(NoReply::Stranger(uid)) => return format!("daemon: uid {uid} listens in its place"),
         Ok(_) | Err(NoReply::Silent | NoReply::TooLong | NoReply::Broken(_)) => {
             return "daemon: running, and does not answer".to_owned();
         }

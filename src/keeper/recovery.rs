@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::events;
 use super::news::{self, News};
 use super::run::RunError;
+use super::systemd::Manager;
 use crate::clock::{Clock, Reading};
 use crate::config::Config;
 use crate::rotation::Roll;
@@ -21,8 +22,9 @@ pub(super) async fn open_and_recover(
     config: &Config,
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
+    manager: &Manager,
 ) -> Result<Option<Opened>, RunError> {
-    let mut patience = Patience::new(stop);
+    let mut patience = Patience::new(stop, manager);
     let mut opened = loop {
         match open(config.store_path.clone()).await? {
             Ok(opened) => break opened,
@@ -52,11 +54,12 @@ pub(super) struct Patience<'s> {
     wait: Duration,
     has_complained: bool,
     stop: &'s CancellationToken,
+    manager: &'s Manager,
 }
 
 impl<'s> Patience<'s> {
-    pub(super) fn new(stop: &'s CancellationToken) -> Patience<'s> {
-        Patience { wait: REPEAT.0, has_complained: false, stop }
+    pub(super) fn new(stop: &'s CancellationToken, manager: &'s Manager) -> Patience<'s> {
+        Patience { wait: REPEAT.0, has_complained: false, stop, manager }
     }
 
     /// The disk let us through.
@@ -70,6 +73,7 @@ impl<'s> Patience<'s> {
     pub(super) async fn wait(&mut self, what: &str) -> bool {
         if !self.has_complained {
             events::store_failed(what);
+            self.manager.status(&format!("the start waits for the store: {what}"));
             self.has_complained = true;
         }
         tokio::select! {

@@ -21,7 +21,7 @@ use super::{Keeper, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::rotation::Reason;
-use crate::store::{OaStatus, OpenError, State, StoreError};
+use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
 use crate::zalo::{ClientError, Door};
 
@@ -77,7 +77,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
-    let opening = recovery::open_and_recover(&config, &clock, &stop);
+    let opening = recovery::open_and_recover(&config, &clock, &stop, &manager);
     let Some(opened) = asking_for_time(&manager, opening).await? else {
         events::daemon_stopped(oas);
         return Ok(());
@@ -180,11 +180,14 @@ async fn report(keeper: Arc<Keeper>) {
     if !keeper.manager.is_there() {
         return;
     }
+    let mut health = keeper.store.health();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(REPORT) => keeper.manager.status(&keeper.summary().await),
+            () = tokio::time::sleep(REPORT) => {}
+            changed = health.changed() => if changed.is_err() { return },
             () = keeper.stop.cancelled() => return,
         }
+        keeper.manager.status(&keeper.summary().await);
     }
 }
 
@@ -196,7 +199,11 @@ impl Keeper {
         let states: Vec<String> =
             counts.by_state.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
         let next = counts.next_refresh_at.map(|at| format!("; next refresh at {at}")).unwrap_or_default();
-        format!("{total} OA{}: {}{next}", if total == 1 { "" } else { "s" }, states.join(", "))
+        let trouble = match &*self.store.health().borrow() {
+            Health::Well => String::new(),
+            Health::Failed(detail) => format!("the store takes no writes: {detail}; "),
+        };
+        format!("{trouble}{total} OA{}: {}{next}", if total == 1 { "" } else { "s" }, states.join(", "))
     }
 }
 
@@ -215,7 +222,7 @@ fn needs_tls(config: &Config) -> bool {
 
 /// Brings the store up to the config, once it takes writes. `false`: it is time to stop.
 async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
-    let mut patience = recovery::Patience::new(&keeper.stop);
+    let mut patience = recovery::Patience::new(&keeper.stop, &keeper.manager);
     let managed = keeper.settings().managed.clone();
     loop {
         let prepared = match keeper.store.manage(managed.clone(), keeper.timing(), keeper.now()).await {

@@ -66,6 +66,24 @@ impl Manager {
         found.await.unwrap_or_else(|_| panic!("no {line} came:\n{:?}", self.messages()))
     }
 
+    /// Waits until what it is told of the daemon's state begins with these words.
+    pub async fn wait_for_status(&self, words: &str) {
+        let mut changed = self.changed.clone();
+        let found = tokio::time::timeout(DEADLINE, async {
+            loop {
+                changed.borrow_and_update();
+                let messages = self.messages();
+                let lines = messages.iter().flat_map(|message| message.lines());
+                let newest = lines.filter_map(|line| line.strip_prefix("STATUS=")).next_back();
+                if newest.is_some_and(|status| status.starts_with(words)) {
+                    return;
+                }
+                changed.changed().await.expect("the manager listens");
+            }
+        });
+        found.await.unwrap_or_else(|_| panic!("no state {words:?} came:\n{:?}", self.messages()));
+    }
+
     /// So many more of them come from now on.
     pub async fn wait_for_more(&self, line: &str, more: usize) {
         let before = self.with_line(line).len();

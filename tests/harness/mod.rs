@@ -376,6 +376,27 @@ impl Daemon {
         rustix::process::kill_process(pid, signal).expect("signalled");
     }
 
+    /// Sends SIGSTOP, and waits until none of its threads runs any more: on a busy machine that takes a while.
+    pub async fn stand_still(&self) {
+        self.signal(rustix::process::Signal::STOP);
+        let stands = |task: std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).expect("a thread that is there");
+            // After the name, which may hold anything but a line's end.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        let stopped = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it is there");
+                if tasks.flatten().all(stands) {
+                    return;
+                }
+                tick.tick().await;
+            }
+        });
+        stopped.await.expect("every thread stands still");
+    }
+
     /// Waits until the log has this text.
     pub async fn wait_for_text(&self, text: &str) {
         let mut changed = self.changed.clone();
