@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::Keeper;
-use super::events;
 use super::pace::Pace;
+use super::{Keeper, events, lock};
 use crate::config::Schedule;
 use crate::store::{OldGrant, StoreError};
 
@@ -200,8 +199,12 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 }
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
+    let now = keeper.read_clock();
+    let passed = now.uptime.since(*lock(&keeper.day_turned));
+    let day = keeper.store.turn_day(now.time, passed).await?;
+    *lock(&keeper.day_turned) = now.uptime;
     // In steps, so that whoever else needs the store gets his turn between.
-    while keeper.store.prune(keeper.settings().keep_history, keeper.now_or_earlier()).await? > 0 {
+    while keeper.store.prune(keeper.settings().keep_history, day).await? > 0 {
         tracing::debug!("old journal rows were pruned");
     }
     Ok(())

@@ -89,6 +89,8 @@ struct Keeper {
     exposed: Exposed,
     /// The OAs whose rows could not be worked with: they are left alone for a while, in no other's place.
     passed_over: Mutex<BTreeMap<OaId, Uptime>>,
+    /// When the store's own day was turned last, or this daemon began.
+    day_turned: Mutex<Uptime>,
     started: Reading,
 }
 
@@ -99,13 +101,6 @@ impl Keeper {
 
     fn read_clock(&self) -> Reading {
         self.clock.read()
-    }
-
-    /// What time it is, and no later than both clocks have it since the start: a wall clock that jumped ahead makes
-    /// nothing old.
-    fn now_or_earlier(&self) -> Time {
-        let now = self.clock.read();
-        now.time.min(self.started.time.plus(now.uptime.since(self.started.uptime)))
     }
 
     /// The settings in force.

@@ -100,6 +100,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         undurable: Undurable::default(),
         exposed: Exposed::default(),
         passed_over: Mutex::default(),
+        day_turned: std::sync::Mutex::new(started.uptime),
         started,
     });
     if asking_for_time(&keeper.manager, prepare(&keeper)).await? {

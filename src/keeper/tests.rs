@@ -108,6 +108,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         undurable: Undurable::default(),
         exposed: Exposed::default(),
         passed_over: Mutex::default(),
+        day_turned: Mutex::new(started.uptime),
         started,
     });
     let managed = keeper.settings().managed.clone();

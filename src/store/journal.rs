@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::time::Duration;
 
+use super::day;
 use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::ErrorCode;
@@ -225,15 +226,12 @@ pub(super) fn provenance(conn: &Connection, digest: Digest) -> rusqlite::Result<
     .optional()
 }
 
-/// Remembers that this refresh token is this OA's: as one that is no older than any other, whatever the wall clock says.
-/// By the time of a clock that is years behind, as it is on some machines until they are told the time, the token would
-/// seem to be forgotten long since as soon as the clock is set right.
+/// Remembers that this refresh token is this OA's.
 pub(super) fn own(tx: &Connection, digest: Digest, oa_id: &OaId, now: Time) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) \
-         VALUES (?1, ?2, (SELECT max(?3, coalesce(max(first_seen_at), ?3)) FROM refresh_token))",
+        "INSERT OR IGNORE INTO refresh_token (digest, oa_id, first_seen_at) VALUES (?1, ?2, ?3)",
     )?
-    .execute(params![digest.as_bytes(), oa_id.as_str(), now.as_millis()])?;
+    .execute(params![digest.as_bytes(), oa_id.as_str(), day::today(tx, now)?.as_millis()])?;
     Ok(())
 }
 
@@ -265,20 +263,20 @@ pub(super) fn drop_answers(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()
 /// Deletes one step of journal rows older than `keep`, but none that is open, holds an answer or is about a refresh
 /// token still held: its proof may still be needed. Forgets refresh tokens that can no longer be alive. Returns how
 /// many rows went; none means that nothing is left to do.
-pub(super) fn prune(tx: &Connection, keep: Duration, now: Time) -> rusqlite::Result<usize> {
+pub(super) fn prune(tx: &Connection, keep: Duration, day: Time) -> rusqlite::Result<usize> {
     const STILL_HELD: &str =
         "EXISTS (SELECT 1 FROM oa WHERE oa.oa_id = old.oa_id AND oa.refresh_token_digest =";
     let old = format!(
         "seq IN (SELECT seq FROM attempt old WHERE phase = 'closed' AND concluded_at < ?1 AND answer IS NULL \
          AND NOT {STILL_HELD} old.token_digest) ORDER BY seq LIMIT ?2)"
     );
-    let attempts = delete_attempts(tx, &old, params![now.minus(keep).as_millis(), PRUNE_STEP])?;
+    let attempts = delete_attempts(tx, &old, params![day.minus(keep).as_millis(), PRUNE_STEP])?;
     let tokens = tx.execute(
         &format!(
             "DELETE FROM refresh_token WHERE digest IN (SELECT digest FROM refresh_token old \
              WHERE first_seen_at < ?1 AND NOT {STILL_HELD} old.digest) LIMIT ?2)"
         ),
-        params![now.minus(REMEMBER_TOKENS).as_millis(), PRUNE_STEP],
+        params![day.minus(REMEMBER_TOKENS).as_millis(), PRUNE_STEP],
     )?;
     Ok(attempts + tokens)
 }

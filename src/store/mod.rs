@@ -8,6 +8,7 @@
 
 mod apps;
 mod conclude;
+mod day;
 mod direct;
 mod ends;
 mod file;
@@ -285,9 +286,15 @@ impl Store {
         self.writer.call(true, move |tx| ends::take_old_grants(tx, &now)).await
     }
 
-    /// Deletes one step of old journal rows; returns how many.
-    pub async fn prune(&self, keep: Duration, now: Time) -> Result<usize, StoreError> {
-        self.writer.call(true, move |tx| journal::prune(tx, keep, now)).await
+    /// Turns the store's own day, by which [`prune`](Store::prune) tells what is old, by what has passed since it was
+    /// turned last, or since the program was started.
+    pub async fn turn_day(&self, now: Time, passed: Duration) -> Result<Time, StoreError> {
+        self.writer.call(true, move |tx| day::turn(tx, now, passed)).await
+    }
+
+    /// Deletes one step of journal rows that are old on this day; returns how many.
+    pub async fn prune(&self, keep: Duration, day: Time) -> Result<usize, StoreError> {
+        self.writer.call(true, move |tx| journal::prune(tx, keep, day)).await
     }
 
     /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.

@@ -109,20 +109,55 @@ fn i10_a_token_that_lives_is_handed_out_although_the_wall_clock_jumped_past_its_
     assert_eq!(valid.expires_at.since(ahead.time), 20 * HOUR, "as the wall clock has it now");
 }
 
-#[test]
-fn i3_a_token_that_was_spent_under_a_clock_that_was_years_behind_is_not_forgotten_when_the_clock_is_set_right()
- {
-    let mut bench = Bench::with_a_set();
-    bench.now = START.minus(HOUR * 24 * 3_650);
-    for generation in 2..=3 {
-        bench.conn.execute("UPDATE oa SET next_action_at = 0", []).expect("due");
-        let attempt = bench.begin();
-        bench.conclude(attempt, Verdict::Granted(tokens(generation)));
-    }
-    bench.now = START.plus(HOUR);
-    while journal::prune(&bench.conn, HOUR * 24 * 180, bench.now).expect("pruned") > 0 {}
-    for generation in 1..=2 {
+/// A day later by the clock that nobody sets, and by the wall clock whatever it says: what is old goes.
+fn prune_a_day_later(bench: &Bench, by_wall: Time) {
+    let day = day::turn(&bench.conn, by_wall, HOUR * 24).expect("turned");
+    while journal::prune(&bench.conn, HOUR * 24 * 180, day).expect("pruned") > 0 {}
+}
+
+fn spend(bench: &Bench, generation: u32) {
+    bench.conn.execute("UPDATE oa SET next_action_at = 0", []).expect("due");
+    let attempt = bench.begin();
+    bench.conclude(attempt, Verdict::Granted(tokens(generation + 1)));
+}
+
+fn assert_used_before(bench: &Bench, generations: std::ops::RangeInclusive<u32>) {
+    for generation in generations {
         let imported = bench.import(&oa(), generation);
         assert!(matches!(imported, Imported::UsedBefore { .. }), "{generation}: {imported:?}");
     }
+}
+
+#[test]
+fn i3_no_token_is_forgotten_because_a_clock_is_ahead_of_its_time_also_over_restarts() {
+    let bench = Bench::with_a_set();
+    spend(&bench, 1);
+    for _ in 0..9 {
+        prune_a_day_later(&bench, START.plus(HOUR * 24 * 3_650));
+    }
+    assert_used_before(&bench, 1..=1);
+}
+
+#[test]
+fn i3_no_token_is_forgotten_because_it_was_seen_by_a_clock_that_was_behind() {
+    let mut bench = Bench::with_a_set();
+    prune_a_day_later(&bench, START);
+    bench.now = START.minus(HOUR * 24 * 3_650);
+    spend(&bench, 1);
+    spend(&bench, 2);
+    bench.now = START.plus(HOUR);
+    prune_a_day_later(&bench, bench.now);
+    assert_used_before(&bench, 1..=2);
+}
+
+#[test]
+fn what_is_truly_old_is_forgotten() {
+    let mut bench = Bench::with_a_set();
+    spend(&bench, 1);
+    spend(&bench, 2);
+    for day in 1..=402 {
+        bench.now = START.plus(HOUR * 24 * day);
+        prune_a_day_later(&bench, bench.now);
+    }
+    assert!(matches!(bench.import(&oa(), 1), Imported::Adopted { .. }));
 }

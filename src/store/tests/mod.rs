@@ -17,7 +17,7 @@ use super::import::{Import, Imported, import};
 use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
 use super::settle::{self, Settled};
 use super::view::{self, State, TokenAnswer};
-use super::{AppChange, apps, ends, journal, resolve as decisions, rows, schema};
+use super::{AppChange, apps, day, ends, journal, resolve as decisions, rows, schema};
 use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::{ErrorCode, GrantedTokens};
