@@ -11,7 +11,7 @@ use super::{Keeper, events, lock};
 use crate::clock::Uptime;
 use crate::id::{AttemptId, OaId};
 use crate::rotation::{
-    Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh,
+    Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh, whole_life,
 };
 use crate::store::{Doubt, Settled, StoreError};
 
@@ -134,6 +134,7 @@ impl Keeper {
             settling,
             premise: doubt.premise,
             was_believed_before: doubt.was_believed_before,
+            life: whole_life(doubt.access_token_expires_at, &doubt.obtained),
             remaining: remaining_life(doubt.access_token_expires_at, &doubt.obtained, &now),
             clocks_agree: doubt.obtained.agrees_with(&now),
         }

@@ -48,6 +48,8 @@ pub struct Settling {
     pub accepted: u32,
     /// How often no clear answer came, in a row.
     pub unclear: u32,
+    /// How long it was waited between them.
+    pub waited: Duration,
 }
 
 /// Everything that decides.
@@ -62,7 +64,9 @@ pub struct Evidence {
     /// Acceptance was believed once already in this generation, and this attempt or an earlier one brought no error
     /// code.
     pub was_believed_before: bool,
-    /// What is left of the old access token's life; zero if it should be dead anyway.
+    /// How long the old access token lives from when it was obtained.
+    pub life: Duration,
+    /// What is left of that; zero if it should be dead anyway.
     pub remaining: Duration,
     /// The wall clock and the clock that nobody sets agree about the time since the set was obtained.
     pub clocks_agree: bool,
@@ -86,12 +90,17 @@ pub enum Step {
     Unprovable,
 }
 
+/// How long an access token that was obtained then, and ends at `end`, lives.
+pub fn whole_life(end: Option<Time>, obtained: &Moment) -> Duration {
+    end.map_or(Duration::ZERO, |end| end.since(obtained.time))
+}
+
 /// For how long an access token that was obtained then, and ends at `end`, can be counted on to live: a little less than
 /// until its end, because the clocks of two machines differ. How much of its life has passed, the clock that nobody sets
 /// knows best.
 pub fn remaining_life(end: Option<Time>, obtained: &Moment, now: &Reading) -> Duration {
     let Some(end) = end else { return Duration::ZERO };
-    let life = end.since(obtained.time);
+    let life = whole_life(Some(end), obtained);
     let margin = (life / 20).min(Duration::from_secs(30));
     match obtained.uptime_since(now) {
         Some(elapsed) => life.saturating_sub(margin).saturating_sub(elapsed),
@@ -101,24 +110,29 @@ pub fn remaining_life(end: Option<Time>, obtained: &Moment, now: &Reading) -> Du
 
 /// Weighs what is known.
 pub fn weigh(evidence: &Evidence, timing: &Timing) -> Step {
-    let Evidence { testimony, settling, premise, was_believed_before, remaining, clocks_agree } = evidence;
+    let Evidence { testimony, settling, premise, was_believed_before, life, remaining, clocks_agree } =
+        evidence;
+    let ask_again = |after: Duration, settling: Settling| {
+        let waited = settling.waited.saturating_add(after);
+        Step::AskAgain { after, settling: Settling { waited, ..settling } }
+    };
     match testimony {
         Testimony::Accepted => match premise {
             Premise::OldTokenOutlives => Step::Unprovable,
             Premise::Unmeasured if *was_believed_before => Step::Unprovable,
             Premise::Unmeasured | Premise::OldTokenDies if settling.accepted == 0 => {
-                let settling = Settling { accepted: 1, unclear: 0 };
-                Step::AskAgain { after: timing.settle, settling }
+                ask_again(timing.settle, Settling { accepted: 1, unclear: 0, ..*settling })
             }
             Premise::Unmeasured | Premise::OldTokenDies => Step::Unspent,
         },
         Testimony::Refused(_) if *clocks_agree && !remaining.is_zero() => Step::Spent,
         Testimony::Refused(_) | Testimony::Unclear(_) if remaining.is_zero() => Step::Unprovable,
+        // Whatever the clocks say of when it was obtained, it cannot have lived longer.
+        Testimony::Refused(_) | Testimony::Unclear(_) if settling.waited >= *life => Step::Unprovable,
         Testimony::Refused(_) | Testimony::Unclear(_) => {
             let longest = timing.retry_max.min(*remaining / 2).max(timing.settle);
             let after = doubled(timing.settle, settling.unclear, longest);
-            let settling = Settling { unclear: settling.unclear.saturating_add(1), ..*settling };
-            Step::AskAgain { after, settling }
+            ask_again(after, Settling { unclear: settling.unclear.saturating_add(1), ..*settling })
         }
     }
 }
@@ -133,6 +147,7 @@ mod tests {
             settling: Settling::default(),
             premise: Premise::OldTokenDies,
             was_believed_before: false,
+            life: Duration::from_secs(90_000),
             remaining: Duration::from_secs(7_200),
             clocks_agree: true,
         }
@@ -143,7 +158,7 @@ mod tests {
     }
 
     fn once() -> Settling {
-        Settling { accepted: 1, unclear: 0 }
+        Settling { accepted: 1, unclear: 0, waited: Timing::default().settle }
     }
 
     #[test]
@@ -169,6 +184,20 @@ mod tests {
         assert!(matches!(weigh(&disagree, &timing), Step::AskAgain { .. }));
         let ended = Evidence { remaining: Duration::ZERO, ..evidence(refused()) };
         assert_eq!(weigh(&ended, &timing), Step::Unprovable);
+    }
+
+    #[test]
+    fn a_token_of_which_no_clock_says_when_it_ends_is_asked_about_no_longer_than_one_can_live() {
+        let timing = Timing::default();
+        // Obtained in the future, by a clock that was ahead and has been set right since; no other witness.
+        let mut asked = Evidence { clocks_agree: false, remaining: Duration::MAX, ..evidence(refused()) };
+        let mut questions = 0;
+        while let Step::AskAgain { settling, .. } = weigh(&asked, &timing) {
+            asked.settling = settling;
+            questions += 1;
+        }
+        assert_eq!(weigh(&asked, &timing), Step::Unprovable);
+        assert!((150..160).contains(&questions), "every ten minutes of 25 hours, and not {questions} times");
     }
 
     #[test]
