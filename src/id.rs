@@ -57,7 +57,7 @@ name! {
 }
 
 /// One attempt to refresh: from the claim to its verdict.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(uuid::Uuid);
 
 impl AttemptId {

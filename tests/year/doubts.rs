@@ -8,6 +8,7 @@ use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::oauth::ErrorCode;
 use zalo_tokend::rotation::{
     Evidence, Premise, Proof, Settling, Step as Verdict, Testimony, Unprovable, remaining_life, weigh,
+    whole_life,
 };
 use zalo_tokend::store::{Claim, Doubt, Settled, Store, StoreError};
 
@@ -86,6 +87,7 @@ impl World {
             settling,
             premise: doubt.premise,
             was_believed_before: doubt.was_believed_before,
+            life: whole_life(doubt.access_token_expires_at, &doubt.obtained),
             remaining: remaining_life(doubt.access_token_expires_at, &doubt.obtained, &now),
             clocks_agree: doubt.obtained.agrees_with(&now),
         }

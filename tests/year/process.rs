@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use faulty_disk::{Loss, RawFile};
-use zalo_tokend::clock::Reading;
+use zalo_tokend::clock::Uptime;
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::Roll;
 use zalo_tokend::store::{
@@ -29,7 +29,7 @@ pub struct Process {
     pub doubts: BTreeMap<OaId, Asking>,
     pub measuring: BTreeSet<AppId>,
     pub is_stopping: bool,
-    started: Reading,
+    day_turned: Uptime,
     /// When a sweep is planned.
     sweep_at: u64,
 }
@@ -139,7 +139,7 @@ impl World {
             doubts: BTreeMap::new(),
             measuring: BTreeSet::new(),
             is_stopping: false,
-            started: now,
+            day_turned: now.uptime,
             sweep_at: u64::MAX,
         });
         self.note(|world| format!("run {} is at work", world.runs));
@@ -257,14 +257,14 @@ impl World {
     pub async fn duties(&mut self) {
         let Some(store) = self.store() else { return };
         let now = self.clocks.read();
-        // A wall clock that jumped ahead makes nothing old.
-        let started = &self.process.as_ref().expect("it runs").started;
-        let earlier = now.time.min(started.time.plus(now.uptime.since(started.uptime)));
+        let Some(process) = &mut self.process else { return };
+        let passed = now.uptime.since(std::mem::replace(&mut process.day_turned, now.uptime));
         let ladder = [30, 14, 7].map(|days| std::time::Duration::from_millis(days * DAY));
         let done = async {
             store.take_reminders(ladder.to_vec(), now.clone()).await?;
             store.take_old_grants(now.clone()).await?;
-            while store.prune(std::time::Duration::from_millis(90 * DAY), earlier).await? > 0 {}
+            let day = store.turn_day(now.time, passed).await?;
+            while store.prune(std::time::Duration::from_millis(90 * DAY), day).await? > 0 {}
             Ok::<(), StoreError>(())
         };
         if let Err(error) = done.await {

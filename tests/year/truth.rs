@@ -204,7 +204,7 @@ impl World {
         let is_alive = self.zalo.accepts(set, self.clocks.truth + MINUTE)
             && !self.zalo.has_outlived_itself(set, self.clocks.truth + MINUTE);
         let right_since = self.clocks.right_since?;
-        (is_alive && right_since <= self.zalo.set(set).made_at && self.truth.maybe.get(oa_id).is_none())
+        (is_alive && right_since <= self.zalo.set(set).made_at && !self.truth.maybe.contains_key(oa_id))
             .then_some(set)
     }
 
