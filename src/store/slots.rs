@@ -47,6 +47,19 @@ impl SpilledAnswer {
     pub fn verdict(&self) -> Verdict {
         judge(&Exchange::Answered(self.answer.clone()))
     }
+
+    /// The beginning of a slot that holds it; the rest of the slot says nothing. As secret as a token.
+    pub fn to_slot(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads it back. `None`: the slot is empty, torn, or was not marked as filled.
+    pub fn from_slot(bytes: &[u8]) -> Option<SpilledAnswer> {
+        match decode(bytes) {
+            Content::Filled(spilled) => Some(spilled),
+            Content::Empty | Content::Unmarked(_) | Content::Torn => None,
+        }
+    }
 }
 
 /// What is found in a slot.
