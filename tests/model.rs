@@ -17,7 +17,7 @@ const ALONE: Bounds = Bounds {
     attempts: 3,
     attempts_in_all: 3,
     crashes: 2,
-    refusals: 1,
+    refusals: 0,
     imports: 1,
     decisions: 1,
     endings: 1,
@@ -28,7 +28,8 @@ const TWO_OAS: Bounds =
     Bounds { oas: 2, attempts: 2, crashes: 1, refusals: 0, decisions: 0, endings: 0, ..ALONE };
 
 /// Two processes that the lock let through, on one OA.
-const TWO_PROCESSES: Bounds = Bounds { processes: 2, attempts: 2, attempts_in_all: 2, crashes: 1, ..ALONE };
+const TWO_PROCESSES: Bounds =
+    Bounds { processes: 2, attempts: 2, attempts_in_all: 2, crashes: 1, refusals: 1, ..ALONE };
 
 /// Two processes that the lock let through, on two OAs.
 const TWO_OF_EACH: Bounds = Bounds { processes: 2, attempts_in_all: 2, ..TWO_OAS };

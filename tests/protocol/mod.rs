@@ -6,15 +6,15 @@
 //! decides. Between any two of these steps anything else may happen: a crash, another OA, another process, Zalo,
 //! a person. An OA has its part of the world ([`world::Oa`]): what Zalo knows of it, what the store knows of it, its
 //! slot. What follows from a verdict or a testimony is not modelled but asked of the program's own pure core
-//! ([`zalo_tokend::rotation`]); the store's verbs are written out again in
-//! `store.rs`.
+//! ([`zalo_tokend::rotation`]); the store's verbs are written out again in `store.rs`.
 //!
 //! **What is left out.** Time: whatever can be due is due, waits last as long as they like, with one exception, the
 //! second question, which is never asked while an earlier request may still be worked on (Zalo is late by less than
-//! twice `settle`). Window and brake, which only hold back. The ways to the gate that fail (they are one step that
-//! gives up). Answers that are odd; a probe without a clear answer (nothing changes by it); a set that lacks a part.
-//! What a crash tears: commits and slots are whole or not there. A stop, which is a crash at a moment of the
-//! daemon's own choosing. Each OA's slot is its own.
+//! twice `settle`). That an old access token dies when its successor is made is taken for true. Window and brake, which
+//! only hold back. The ways to the gate that fail (they are one step that gives up). Answers that are odd; a probe
+//! without a clear answer (nothing changes by it); a set that lacks a part; sets of other OAs. What a crash tears:
+//! commits and slots are whole or not there. A stop, which is a crash at a moment of the daemon's own choosing. Each
+//! OA's slot is its own.
 //!
 //! **Two worlds.** As designed, the lock lets one process work at a time, and its crash makes way for the next one:
 //! then one [`world::Process`] that ends and starts is enough. With [`Bounds::processes`] at two the lock has let
