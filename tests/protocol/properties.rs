@@ -96,6 +96,11 @@ fn has_next(protocol: &Protocol, world: &World, oa: usize) -> bool {
 
 /// What is to be seen at some time: without these states the rules would be held where nothing happens.
 pub fn sights_of_one() -> Vec<Property<Protocol>> {
+    [sights_of_sets(), sights_of_doubt()].concat()
+}
+
+/// Of where sets come to be and where they go.
+fn sights_of_sets() -> Vec<Property<Protocol>> {
     let sometimes = Property::<Protocol>::sometimes;
     vec![
         sometimes("a set is adopted", |_, world| some(world, |oa| oa.row.generation > 1)),
@@ -103,21 +108,6 @@ pub fn sights_of_one() -> Vec<Property<Protocol>> {
         sometimes("an answer is lost on its way", |_, world| some(world, is_lost_on_the_way)),
         sometimes("an answer dies with its process", |_, world| {
             some(world, |oa| oa.sets.iter().any(|set| set.reach == Reach::DiedWithItsProcess))
-        }),
-        sometimes("a person is called for a lost answer", |_, world| {
-            some(world, |oa| oa.row.standing == Standing::ReauthorizationRequired(Call(Reason::ResponseLost)))
-        }),
-        sometimes("a proof by the old access token is used up", |_, world| {
-            some(world, |oa| has_used(oa, Proof::OldTokenAccepted))
-        }),
-        sometimes("a barred gate lets the token be presented again", |_, world| {
-            some(world, |oa| has_used(oa, Proof::GateBarred))
-        }),
-        sometimes("a token is spent between the two questions", |_, world| {
-            (0..world.oas.len()).any(|oa| {
-                let is_spent = world.oas[oa].current().is_spent;
-                is_spent && world.processes.iter().any(|process| process.desks[oa].has_heard_acceptance)
-            })
         }),
         sometimes("an answer waits in a slot for the next start", |_, world| {
             let is_down = world.processes.iter().all(|process| process.life == Life::Down);
@@ -132,12 +122,34 @@ pub fn sights_of_one() -> Vec<Property<Protocol>> {
         sometimes("a late set is kept aside", |_, world| {
             some(world, |oa| oa.row.attempts.iter().any(|attempt| attempt.is_kept_aside))
         }),
-        sometimes("a person's set ends a doubt", |_, world| {
+        sometimes("a person's set goes on where an attempt was never settled", |_, world| {
             some(world, |oa| {
                 let closed =
                     |a: &Attempt| a.phase == Phase::Closed && a.proof.is_none() && a.set != oa.row.set;
                 let is_uncertain_no_more = oa.row.standing == Standing::Scheduled;
                 is_uncertain_no_more && oa.row.attempts.iter().any(closed) && oa.current().is_from_consent
+            })
+        }),
+    ]
+}
+
+/// Of how it is found out whether a token was spent.
+fn sights_of_doubt() -> Vec<Property<Protocol>> {
+    let sometimes = Property::<Protocol>::sometimes;
+    vec![
+        sometimes("a person is called for a lost answer", |_, world| {
+            some(world, |oa| oa.row.standing == Standing::ReauthorizationRequired(Call(Reason::ResponseLost)))
+        }),
+        sometimes("a proof by the old access token is used up", |_, world| {
+            some(world, |oa| has_used(oa, Proof::OldTokenAccepted))
+        }),
+        sometimes("a barred gate lets the token be presented again", |_, world| {
+            some(world, |oa| has_used(oa, Proof::GateBarred))
+        }),
+        sometimes("a token is spent between the two questions", |_, world| {
+            (0..world.oas.len()).any(|oa| {
+                let is_spent = world.oas[oa].current().is_spent;
+                is_spent && world.processes.iter().any(|process| process.desks[oa].has_heard_acceptance)
             })
         }),
         sometimes("an operator is asked", |_, world| {

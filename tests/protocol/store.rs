@@ -76,16 +76,7 @@ impl Row {
 
     pub(super) fn conclude(&mut self, protocol: &Protocol, ended: Ended) {
         let Ended { attempt: index, generation, answer } = ended;
-        let Some(index) = index else {
-            // Nothing was journalled, and nothing changes but the plan, if it is still this attempt's.
-            let is_planned = matches!(self.standing, Standing::Scheduled | Standing::Retrying);
-            let is_free =
-                is_planned && self.open().is_none() || protocol.makes(Mistake::NoLookBeforePlanning);
-            if self.generation == generation && is_free {
-                self.standing = Standing::Retrying;
-            }
-            return;
-        };
+        let Some(index) = index else { return self.plan_anew(protocol, generation) };
         let attempt = &self.attempts[usize::from(index)];
         let is_open = match attempt.phase {
             Phase::Presenting => true,
@@ -120,6 +111,15 @@ impl Row {
             self.adopt(successor);
         }
         self.stand(conclusion.standing, index);
+    }
+
+    /// Nothing was journalled, and nothing changes but the plan, if it is still this attempt's.
+    fn plan_anew(&mut self, protocol: &Protocol, generation: u8) {
+        let is_planned = matches!(self.standing, Standing::Scheduled | Standing::Retrying);
+        let is_free = is_planned && self.open().is_none() || protocol.makes(Mistake::NoLookBeforePlanning);
+        if self.generation == generation && is_free {
+            self.standing = Standing::Retrying;
+        }
     }
 
     /// A person imported another set meanwhile.
