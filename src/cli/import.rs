@@ -69,16 +69,23 @@ fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Oa, &'c App),
     Ok((oa, app))
 }
 
-/// Reads the answer and refuses what is not a whole token set.
 fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
     let (source, body) = source::read(arguments.file.as_deref())?;
-    let refuse = |what: &str| {
+    token_set(&body).map_err(|what| {
         let wanted = "give Zalo's token response as it came: a JSON object with access_token, refresh_token and expires_in";
-        Err(Failure::new(exit::FAILED, format!("{source}: {what}; {wanted}")))
-    };
-    let tokens = match read_token_answer(&body) {
+        Failure::new(exit::FAILED, format!("{source}: {what}; {wanted}"))
+    })
+}
+
+/// The whole token set that a person brings as Zalo's token response.
+///
+/// # Errors
+/// What it is instead, in words without secrets.
+pub fn token_set(body: &[u8]) -> Result<GrantedTokens, String> {
+    let refuse = |what: &str| Err(what.to_owned());
+    let tokens = match read_token_answer(body) {
         Answer::Granted(tokens) => tokens,
-        Answer::Error(code) => return refuse(&format!("this is Zalo's error {code}, not a token response")),
+        Answer::Error(code) => return Err(format!("this is Zalo's error {code}, not a token response")),
         Answer::Unreadable(Unreadable::Empty) => return refuse("nothing came"),
         Answer::Unreadable(Unreadable::NotWhole) => return refuse("not a whole JSON object"),
         Answer::Unreadable(Unreadable::OddToken) => {

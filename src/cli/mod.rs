@@ -21,7 +21,10 @@ mod status;
 mod table;
 mod token;
 
+pub use import::token_set;
+
 use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -194,6 +197,13 @@ pub fn main() -> ExitCode {
             ExitCode::from(exit_code)
         }
     }
+}
+
+/// What the program says to these arguments, the first of which is its own name, instead of running a command: help, a
+/// version, or what is wrong with them; and its exit code then. `None`: it runs a command.
+pub fn instead_of_running(arguments: impl IntoIterator<Item = OsString>) -> Option<(String, i32)> {
+    let said = Arguments::try_parse_from(arguments).err()?;
+    Some((said.to_string(), said.exit_code()))
 }
 
 /// Says it on stderr. A stderr that is closed is no reason to panic: the exit code still tells.

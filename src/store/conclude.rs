@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::apps::{self, AppChange, AppStanding, Heard};
 use super::ends;
 use super::journal::{self, AttemptRow, Outcome, Phase};
-use super::present::Claim;
+use super::present::{Claim, has_open_attempt};
 use super::rows::{self, OaRow, StoredSet};
 use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, AttemptId};
@@ -117,7 +117,7 @@ pub(super) fn conclude(
     let conclusion = rotation::conclude(verdict, id, successor, row.failures, timing, now.time, roll);
     let began_at = attempt.started_at.unwrap_or(attempted.started_at);
     let heard = |next_at| Heard { app_id: &attempt.app_id, news: conclusion.app, began_at, next_at };
-    if row.generation != attempt.generation {
+    if row.generation != attempt.generation || !is_journalled && is_anothers(tx, &row)? {
         let effect = set_aside(tx, attempted, &attempt, is_journalled, outcome, now.time)?;
         let app = apps::hear(tx, &heard(None), timing, now.time, roll)?;
         return Ok(Concluded { effect, app });
@@ -180,7 +180,17 @@ fn outcome_of<'a>(attempted: &'a Attempted, detail: &'a str) -> Outcome<'a> {
     }
 }
 
-/// Another set was imported meanwhile: what came is kept with the attempt and changes nothing else.
+/// How the OA stands is for another attempt to say, or for a person: one that never came to the journal leaves it so.
+/// Of one daemon each OA has one attempt, so it takes two that believe that they may work.
+fn is_anothers(tx: &Connection, row: &OaRow) -> rusqlite::Result<bool> {
+    match row.standing {
+        Standing::Scheduled { .. } | Standing::Retrying(_) => has_open_attempt(tx, &row.oa_id),
+        Standing::AwaitingGrant | Standing::Uncertain(_) | Standing::ReauthorizationRequired(_) => Ok(true),
+    }
+}
+
+/// Another set was imported meanwhile, or another attempt is at it: what came is kept with the attempt and changes
+/// nothing else.
 fn set_aside(
     tx: &Connection,
     attempted: &Attempted,

@@ -46,6 +46,19 @@ impl SpilledAnswer {
     pub fn verdict(&self) -> Verdict {
         judge(&Exchange::Answered(self.answer.clone()))
     }
+
+    /// The beginning of a slot that holds it; the rest of the slot says nothing. As secret as a token.
+    pub fn to_slot(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads it back. `None`: the slot is empty, torn, or was not marked as filled.
+    pub fn from_slot(bytes: &[u8]) -> Option<SpilledAnswer> {
+        match decode(bytes) {
+            Content::Filled(spilled) => Some(spilled),
+            Content::Empty | Content::Unmarked(_) | Content::Torn => None,
+        }
+    }
 }
 
 /// What is found in a slot.
@@ -237,13 +250,14 @@ fn decode_record(rest: &[u8]) -> Option<SpilledAnswer> {
     let (is_cut_off, rest) = rest.split_first_chunk::<1>()?;
     let body = rest.get(4..)?.to_vec();
     let uptime = Some(u64::from_le_bytes(*uptime)).filter(|millis| *millis != u64::MAX);
-    let boot = String::from_utf8_lossy(boot).trim_end_matches('\0').to_owned();
+    // A boot whose name is no text is nobody's: then only the wall clock is a witness.
+    let boot = std::str::from_utf8(boot).ok().map(|boot| boot.trim_end_matches('\0').to_owned());
     let retry_after = Some(u64::from_le_bytes(*retry_after)).filter(|seconds| *seconds != u64::MAX);
     Some(SpilledAnswer {
         attempt: AttemptId::from_bytes(*attempt),
         obtained: Moment {
             time: Time::from_millis(i64::from_le_bytes(*obtained_at)),
-            uptime: uptime.map(|millis| (Uptime(Duration::from_millis(millis)), boot)),
+            uptime: uptime.map(Duration::from_millis).map(Uptime).zip(boot),
         },
         answer: AnswerBytes {
             status: u16::from_le_bytes(*status),

@@ -13,4 +13,4 @@ mod token_endpoint;
 
 pub use client::{ClientError, Door};
 pub use gate::Gate;
-pub use token_endpoint::{Caps, JournalFailure, Presentation, Presented};
+pub use token_endpoint::{Caps, JournalFailure, Presentation, Presented, read_retry_after};

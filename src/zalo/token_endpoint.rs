@@ -264,9 +264,14 @@ fn not_presented(detail: String, retry_after: Option<Duration>) -> Presented {
     }
 }
 
-/// `Retry-After` (RFC 9110 section 10.2.3), as seconds or as a date, counted from now.
 fn retry_after(response: &Response, now: Time) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    read_retry_after(response.headers().get(header::RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// What a `Retry-After` (RFC 9110 section 10.2.3) asks for, in seconds or as a date, counted from now. How much of that
+/// is honoured is for `rotation` to say. `None`: neither can be read.
+pub fn read_retry_after(value: &str, now: Time) -> Option<Duration> {
+    let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }

@@ -184,6 +184,27 @@ impl Bench {
 }
 
 #[test]
+fn i8_a_failure_before_the_journal_leaves_an_oa_alone_that_another_attempt_made_uncertain() {
+    let bench = Bench::with_a_set();
+    let claim = bench.claim().expect("due");
+    let (attempt, written) = bench.present(&claim);
+    assert_eq!(written, Journalled::Written);
+    let failed = || Verdict::NotPresented { detail: "no connection".to_owned(), retry_after: None };
+    let fail = || bench.conclude_with(AttemptId::random(), Some(claim.clone()), failed()).effect;
+
+    assert_eq!(fail(), Effect::AlreadyConcluded, "while it is presented");
+    bench.unknown(attempt);
+    assert_eq!(fail(), Effect::AlreadyConcluded, "while it is uncertain");
+    assert_eq!(bench.state().0, State::Uncertain);
+    assert!(matches!(bench.prove(attempt), Settled::Retry { .. }));
+    assert!(matches!(fail(), Effect::Retry { .. }), "proven unspent");
+    let again = bench.begin();
+    bench.conclude(again, Verdict::Dead(ErrorCode(-14014)));
+    assert_eq!(fail(), Effect::AlreadyConcluded, "and when a person is called");
+    assert_eq!(bench.state().0, State::ReauthorizationRequired);
+}
+
+#[test]
 fn i2_an_oa_with_an_open_attempt_is_not_claimed_again_and_the_index_holds_it() {
     let bench = Bench::with_a_set();
     let claim = bench.claim().expect("claimable");
