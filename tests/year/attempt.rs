@@ -251,8 +251,12 @@ impl World {
 
     /// What a conclusion, of this run or of a recovery, made durable.
     pub fn concluded(&mut self, id: AttemptId, oa_id: &OaId, effect: &Effect) -> Result<(), String> {
-        let delivered =
-            self.ledger.of_attempt(id).map_or(Delivered::Nothing, |presented| presented.delivered);
+        let presented =
+            self.ledger.of_attempt(id).map(|presentation| (presentation.set, presentation.delivered));
+        if let (Effect::Adopted { .. }, Some((set, _))) = (effect, presented) {
+            self.truth.may_succeed(oa_id, set)?;
+        }
+        let delivered = presented.map_or(Delivered::Nothing, |(_, delivered)| delivered);
         self.truth.concluded(id, oa_id, delivered, effect);
         self.tell(oa_id, effect)
     }

@@ -120,6 +120,14 @@ impl Truth {
             .chain(self.maybe.get(oa_id).into_iter().flatten().copied())
     }
 
+    /// A set is adopted over the one that it was made from, and over no other that a person brought meanwhile.
+    pub fn may_succeed(&self, oa_id: &OaId, set: SetId) -> Result<(), String> {
+        if self.candidates(oa_id).any(|known| known.refresh == set) {
+            return Ok(());
+        }
+        Err(format!("I4: {oa_id} adopts the successor of set {set} over {:?}", self.current.get(oa_id)))
+    }
+
     /// What is presented is the newest token that the program can have. If it is one that may have been stored, it was.
     pub fn presents(&mut self, oa_id: &OaId, set: SetId) -> Result<(), String> {
         let Some(known) = self.candidates(oa_id).find(|known| known.refresh == set) else {
