@@ -20,6 +20,7 @@ use super::undurable::Undurable;
 use super::{Keeper, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::failpoint;
 use crate::rotation::Reason;
 use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
@@ -238,6 +239,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
         }
     }
     patience.end();
+    failpoint::pass("start.managed");
     for oa in keeper.store.helpless(managed, keeper.read_clock()).await? {
         announce(&oa);
     }
