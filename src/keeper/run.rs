@@ -214,7 +214,13 @@ impl Keeper {
 /// # Errors
 /// When the CA file or the system's certificates cannot be used.
 pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientError> {
-    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls(config), clock)
+    Door::new(
+        config.http.proxy.as_ref(),
+        config.http.ca_file.as_deref(),
+        needs_tls(config),
+        config.timeout,
+        clock,
+    )
 }
 
 /// Is any of its endpoints to be spoken to over TLS?

@@ -94,7 +94,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         .recover(SLOTS, &config.timing, &started, &mut || Roll(0.5), &mut recovered)
         .expect("nothing to recover");
     let (store, _thread) = opened.start().expect("a thread");
-    let door = Door::new(None, None, false, Arc::new(clock_at_the_door)).expect("a door");
+    let door = Door::new(None, None, false, config.timeout, Arc::new(clock_at_the_door)).expect("a door");
     let keeper = Arc::new(Keeper {
         store,
         clock,

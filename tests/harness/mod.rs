@@ -9,6 +9,7 @@ pub mod frozen;
 pub mod herd;
 pub mod manager;
 pub mod namespace;
+pub mod network;
 pub mod reader;
 pub mod resolver;
 pub mod rows;
@@ -66,7 +67,11 @@ impl Bench {
     }
 
     pub async fn with(variant: Variant) -> Bench {
-        let listen: SocketAddr = ([127, 0, 0, 1], 0).into();
+        Bench::at(([127, 0, 0, 1], 0).into(), variant).await
+    }
+
+    /// The same with a simulator that listens there.
+    pub async fn at(listen: SocketAddr, variant: Variant) -> Bench {
         let simulator = Simulator::start(listen, variant).await.expect("the simulator starts");
         let bench = Bench {
             simulator,

@@ -52,7 +52,7 @@ impl Clock for StoppedClock {
 
 /// A door without proxy; with `ca_file` it has a client for `https` too.
 pub fn door(proxy: Option<&Url>, ca_file: Option<&Path>) -> Door {
-    Door::new(proxy, ca_file, ca_file.is_some(), Arc::new(StoppedClock)).expect("a door")
+    Door::new(proxy, ca_file, ca_file.is_some(), LONG, Arc::new(StoppedClock)).expect("a door")
 }
 
 pub fn plain_door() -> Door {
