@@ -77,8 +77,8 @@
 //!   is handed out only by the daemon itself, marked as not durable.
 //! - **I6** One HTTP request per attempt on the wire: no redirects, no retries of the client's own, no reused
 //!   connection, HTTP/1.1, no proxy unless configured.
-//! - **I7** Nothing between the gate and the verdict can be cancelled, not by a stop, a reload or a caller who went
-//!   away; a stop bars the gates that are still shut.
+//! - **I7** Nothing between the gate and the verdict can be cancelled, not by a stop, a reload, a caller who went away
+//!   or a panic; a stop bars the gates that are still shut.
 //! - **I8** Every state has a next action, or a person named in the log.
 //! - **I9** No secret in a log, error, panic, `Debug`, argument, environment or world-readable file.
 //! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
