@@ -410,9 +410,10 @@ fn every_file_begins_by_saying_what_it_is_and_stays_short() {
 
 /// The features that this package is built with, with dependencies of these kinds.
 fn features(kinds: &str) -> String {
-    let tree = ["tree", "--offline", "--locked", "--depth", "0", "--format", "{f}", "--edges", kinds];
+    let tree = ["tree", "--offline", "--locked", "--package", env!("CARGO_PKG_NAME"), "--depth", "0"];
     let output = std::process::Command::new(env!("CARGO"))
         .args(tree)
+        .args(["--format", "{f}", "--edges", kinds])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
