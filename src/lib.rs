@@ -39,6 +39,7 @@
 //! | [`simulator`] | a Zalo of our own, with faults and a ledger that judges a client |
 //! | [`telemetry`] | how log lines get to stderr |
 //! | [`clock`], [`secret`], [`id`] | time, tokens and names, for all the others |
+//! | [`failpoint`] | where tests end the program; in no build but theirs |
 //!
 //! # The import rule
 //!
@@ -54,8 +55,8 @@
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
 //! other. `config` imports `clock`, `secret`, `id` and `rotation::timing`; `simulator` imports `clock`, `secret` and
-//! `id`; `telemetry`, `clock`, `secret` and `id` import nothing of ours. `oauth` and `rotation` do no IO, read no
-//! clock and roll no dice: the time and every roll are arguments.
+//! `id`; `telemetry`, `clock`, `secret`, `id` and `failpoint` import nothing of ours. `keeper`, `store` and `zalo` have
+//! failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every roll are arguments.
 //!
 //! # Where to begin reading
 //!
@@ -76,8 +77,8 @@
 //!   is handed out only by the daemon itself, marked as not durable.
 //! - **I6** One HTTP request per attempt on the wire: no redirects, no retries of the client's own, no reused
 //!   connection, HTTP/1.1, no proxy unless configured.
-//! - **I7** Nothing between the gate and the verdict can be cancelled, not by a stop, a reload or a caller who went
-//!   away; a stop bars the gates that are still shut.
+//! - **I7** Nothing between the gate and the verdict can be cancelled, not by a stop, a reload, a caller who went away
+//!   or a panic; a stop bars the gates that are still shut.
 //! - **I8** Every state has a next action, or a person named in the log.
 //! - **I9** No secret in a log, error, panic, `Debug`, argument, environment or world-readable file.
 //! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
@@ -85,6 +86,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod failpoint;
 pub mod id;
 pub mod keeper;
 pub mod oauth;

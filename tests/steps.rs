@@ -8,17 +8,15 @@ mod harness;
 use std::os::unix::process::ExitStatusExt;
 
 use harness::rows::*;
+use harness::together::at_each;
 use harness::traced::{Traced, from_the_start, is_possible};
 use harness::{Bench, Daemon, lock};
-use tokio::task::JoinSet;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 /// The thread that commits.
 const STORE: &str = "store";
 /// More calls than a commit has.
 const MOST_CALLS: usize = 60;
-/// How many of these runs go on at once.
-const TOGETHER: usize = 4;
 
 /// The calls at which something is done to the process: each of the first syncs, and every few writes.
 fn calls(syncs: usize, writes: impl Iterator<Item = usize>) -> Vec<String> {
@@ -27,25 +25,6 @@ fn calls(syncs: usize, writes: impl Iterator<Item = usize>) -> Vec<String> {
         .chain(writes.map(|n| ("pwrite64", n)))
         .map(|(call, n)| format!("{call}:signal=KILL:when={n}"))
         .collect()
-}
-
-/// Does the same at each of these calls, in benches of their own, some at once.
-async fn at_each<T, R>(calls: Vec<String>, run: fn(String) -> T) -> Vec<R>
-where
-    T: Future<Output = R> + Send + 'static,
-    R: Send + 'static,
-{
-    let (mut running, mut ended) = (JoinSet::new(), Vec::new());
-    for call in calls {
-        if running.len() == TOGETHER {
-            ended.push(running.join_next().await.expect("some run").expect("it holds"));
-        }
-        running.spawn(run(call));
-    }
-    while let Some(one) = running.join_next().await {
-        ended.push(one.expect("it holds"));
-    }
-    ended
 }
 
 /// A bench that tries again soon, and a daemon on it with nothing to do.

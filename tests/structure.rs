@@ -11,15 +11,19 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("main", &["cli"]),
     ("cli", ALL),
-    ("keeper", &["store", "zalo", "config", "rotation", "oauth", "telemetry", "clock", "secret", "id"]),
-    ("store", &["rotation", "oauth", "clock", "secret", "id"]),
-    ("zalo", &["rotation", "oauth", "clock", "secret", "id"]),
+    (
+        "keeper",
+        &["store", "zalo", "config", "rotation", "oauth", "telemetry", "clock", "secret", "id", "failpoint"],
+    ),
+    ("store", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
+    ("zalo", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
     ("rotation", &["oauth", "clock", "secret", "id"]),
     ("oauth", &["secret", "id"]),
     ("config", &["rotation::timing", "clock", "secret", "id"]),
+    ("failpoint", &[]),
     ("simulator", &["clock", "secret", "id"]),
     ("telemetry", &[]),
     ("clock", &[]),
@@ -402,6 +406,26 @@ fn every_file_begins_by_saying_what_it_is_and_stays_short() {
         }
     }
     hold(&violations);
+}
+
+/// The features that this package is built with, with dependencies of these kinds.
+fn features(kinds: &str) -> String {
+    let tree = ["tree", "--offline", "--locked", "--package", env!("CARGO_PKG_NAME"), "--depth", "0"];
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(tree)
+        .args(["--format", "{f}", "--edges", kinds])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Below the first line stand the heads of what is not shown.
+    String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_program_has_failpoints_where_its_tests_are_built_and_nowhere_else() {
+    assert_eq!(features("normal,build"), "", "what `cargo build` makes");
+    assert_eq!(features("normal,build,dev"), "failpoints", "what `cargo test` makes");
 }
 
 #[test]

@@ -125,6 +125,7 @@ fn verify(config: &Config, app: &App, oa_id: &OaId, tokens: &GrantedTokens) -> R
         config.http.proxy.as_ref(),
         config.http.ca_file.as_deref(),
         needs_tls,
+        config.timeout,
         Arc::new(SystemClock::new()),
     )
     .map_err(|error| Failure::new(exit::CONFIG, error.to_string()))?;

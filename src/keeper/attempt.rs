@@ -1,42 +1,48 @@
 //! One attempt: claim, present, conclude, tell.
 //!
-//! Nothing between the gate and the verdict can be cancelled. The exchange runs in a task of its own, so that a
-//! panic in it ends as a verdict too, and the conclusion is repeated until the store has it: until then the answer
-//! is in a spill slot, or, when even that fails, in this task, which a stop waits for.
+//! Nothing between the gate and the verdict can be cancelled, also not by a panic. The work is done in a task of its own,
+//! and what it has come to stands in an [`Attempt`] that outlives that task: the gate, what came of the answer, the slot.
+//! Whoever finishes an attempt goes by these. After a panic that is another task, and one more until one of them comes to
+//! its end. The conclusion is repeated until the store has it: until then the answer is in a spill slot, or, when even
+//! that fails, in this process, which a stop waits for.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::claims::Hold;
-use super::news::{self, News};
+use super::news::News;
 use super::refuge::{Exposure, Refuge};
 use super::settings::Settings;
 use super::{Keeper, events, premise, undurable};
-use crate::clock::Moment;
-use crate::id::{AttemptId, OaId};
+use crate::clock::{Moment, Reading};
+use crate::failpoint;
+use crate::id::AttemptId;
 use crate::oauth::refresh_form;
-use crate::rotation::{AnswerBytes, Exchange, Reason, Verdict, judge};
+use crate::rotation::{Exchange, Reason, Verdict, judge};
 use crate::store::{
     Attempted, Claim, Claimed, Concluded, Due, Effect, Journalled, Slot, SpilledAnswer, StoreError,
     ValidToken,
 };
-use crate::zalo::{Gate, JournalFailure, Presentation, Presented};
+use crate::zalo::{Gate, JournalFailure, Presentation, Presented, Received};
 
 /// The waits between repeats of a conclusion that the store does not take: from, to.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 /// A store that has not taken an answer after this long may never: the answer goes to its slot meanwhile.
 const SLOW_STORE: Duration = Duration::from_secs(2);
 
-/// Refreshes one OA, in a task of its own: a panic in there costs this attempt and nothing else. Its row, if there
-/// is one, then leaves the OA uncertain.
+/// Refreshes one OA, in a task of its own: a panic in there costs no other OA anything, and no answer that came.
 ///
 /// Returns whether anything was tried.
 pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due) -> bool {
-    let (id, oa_id) = (AttemptId::random(), due.oa_id.clone());
-    match tokio::spawn(run(Arc::clone(&keeper), id, due)).await {
+    let begun = Arc::new(OnceLock::new());
+    match tokio::spawn(run(Arc::clone(&keeper), due, Arc::clone(&begun))).await {
         Ok(has_tried) => {
+            // With it goes what holds the OA, before the sweep looks for it again.
+            drop(begun);
             if has_tried {
                 keeper.wake.notify_one();
             }
@@ -44,117 +50,203 @@ pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due) -> bool {
         }
         // Without waking the sweep: what panicked once may panic again, and the tick comes soon enough.
         Err(_) => {
-            abandon(&keeper, id, &oa_id).await;
+            if let Some(attempt) = begun.get() {
+                finish_after_panic(attempt).await;
+            }
             true
         }
     }
 }
 
-/// What was presented and has nobody waiting for it any more becomes uncertain, as soon as the store takes it.
-async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
+/// Finishes an attempt whose task panicked, in another task, and in one more where that panics too.
+async fn finish_after_panic(attempt: &Arc<Attempt>) {
     loop {
-        let timing = keeper.timing();
-        let probe_at = keeper.now().plus(timing.settle);
-        match keeper.store.abandon(id, timing, keeper.read_clock(), keeper.roll()).await {
-            Ok(Some(abandoned)) => {
-                let detail = "the attempt's own task panicked";
-                news::tell_abandoned(&abandoned, detail, probe_at);
-                if abandoned.is_uncertain {
-                    keeper.begin_doubt(oa_id, id);
-                    keeper.told.uncertain(oa_id, detail);
-                }
-                return;
-            }
-            Ok(None) | Err(StoreError::Closed) => return,
-            Err(StoreError::Unavailable(_) | StoreError::Broken(_)) => {}
+        // First of all to where it outlives the process: what panicked once may do so before it comes to that.
+        let is_safe = attempt.spill().await;
+        if tokio::spawn(Arc::clone(attempt).finish()).await.is_ok() {
+            return;
         }
         tokio::select! {
             () = sleep(REPEAT.1) => {}
-            () = keeper.stop.cancelled() => return,
+            () = attempt.keeper.stop.cancelled(), if is_safe => return,
         }
     }
 }
 
-/// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
-async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
-    let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
-    let Some(hold) = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app) else { return false };
-    let Some(slot) = keeper.store.take_slot() else { return false };
-    let claim = match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
-        Ok(Claimed::Due(claim)) => claim,
-        Ok(Claimed::NotNow) => return false,
-        Ok(Claimed::Unproven) => {
-            if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
-                events::reauthorization_required(&oa_id, Reason::ResponseLost);
-            }
-            return false;
-        }
-        Err(StoreError::Broken(what)) => {
-            keeper.pass_over(&oa_id, &what);
-            return false;
-        }
-        Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
-    };
+/// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried. From the moment that
+/// anything may be presented, `begun` has the attempt.
+async fn run(keeper: Arc<Keeper>, due: Due, begun: Arc<OnceLock<Arc<Attempt>>>) -> bool {
+    let Some((claim, hold, slot)) = claim(&keeper, due).await else { return false };
     let settings = keeper.settings();
     // A reload is under way: the app is in the store already, or still, and not in these settings.
     if !settings.apps.contains_key(&claim.app_id) {
         return false;
     }
-    let exposure = Arc::new(Exposure::of(&keeper.exposed));
-    Attempt { keeper, settings, claim, id, begun: Instant::now(), exposure, _hold: hold }.run(slot).await;
+    failpoint::pass("attempt.claimed");
+    let begun_at = Instant::now();
+    let measurement = premise::begin(&keeper, &settings, &claim).await;
+    let attempt = begun.get_or_init(|| {
+        Arc::new(Attempt {
+            started: keeper.clock.read(),
+            exposure: Exposure::of(&keeper.exposed),
+            keeper,
+            settings,
+            claim,
+            id: AttemptId::random(),
+            begun_at,
+            gate: Gate::default(),
+            received: Received::default(),
+            presented: OnceLock::new(),
+            refuge: Mutex::new(Refuge::new(slot)),
+            concluded: OnceLock::new(),
+            is_told: AtomicBool::new(false),
+            _hold: hold,
+        })
+    });
+    events::refresh_started(&attempt.claim.oa_id, attempt.id, attempt.claim.generation);
+    attempt.keeper.told.begun(&attempt.claim.oa_id);
+    attempt.present().await;
+    let is_superseded = Arc::clone(attempt).finish().await;
+    if let Some(measurement) = measurement.filter(|_| is_superseded) {
+        measurement.finish();
+    }
     true
 }
 
+/// Takes the OA and a slot, if there is anything to do and both are free.
+async fn claim(keeper: &Keeper, due: Due) -> Option<(Claim, Hold, Slot)> {
+    let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
+    let hold = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app)?;
+    let slot = keeper.store.take_slot()?;
+    match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
+        Ok(Claimed::Due(claim)) => return Some((claim, hold, slot)),
+        Ok(Claimed::NotNow) | Err(StoreError::Unavailable(_) | StoreError::Closed) => {}
+        Ok(Claimed::Unproven) => {
+            if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
+                events::reauthorization_required(&oa_id, Reason::ResponseLost);
+            }
+        }
+        Err(StoreError::Broken(what)) => keeper.pass_over(&oa_id, &what),
+    }
+    None
+}
+
+/// An attempt, and what it has come to.
 struct Attempt {
     keeper: Arc<Keeper>,
     /// Those that it began with: a reload does not touch what is under way.
     settings: Arc<Settings>,
     claim: Claim,
     id: AttemptId,
-    begun: Instant,
+    begun_at: Instant,
+    started: Reading,
     /// From the opening of the gate until there is nothing to lose.
-    exposure: Arc<Exposure>,
+    exposure: Exposure,
+    gate: Gate,
+    received: Received,
+    /// How the exchange ended.
+    presented: OnceLock<Presented>,
+    refuge: Mutex<Refuge>,
+    /// What came of it, once that is durable.
+    concluded: OnceLock<Concluded>,
+    /// Telling it panics at most once.
+    is_told: AtomicBool,
     _hold: Hold,
 }
 
 impl Attempt {
-    async fn run(self, slot: Slot) {
-        let measurement = premise::begin(&self.keeper, &self.settings, &self.claim).await;
-        let started = self.keeper.clock.read();
-        events::refresh_started(&self.claim.oa_id, self.id, self.claim.generation);
-        self.keeper.told.begun(&self.claim.oa_id);
-        let presented = self.present(started.time).await;
+    /// Sends the request through the gate.
+    async fn present(&self) {
+        let presented = match self.settings.apps.get(&self.claim.app_id) {
+            Some(endpoint) => {
+                let presentation = Presentation {
+                    token_url: endpoint.token_url.clone(),
+                    secret_key: endpoint.secret_key.clone(),
+                    form: refresh_form(&self.claim.app_id, &self.claim.refresh_token),
+                    caps: self.settings.caps,
+                };
+                let Attempt { settings, gate, received, keeper, .. } = self;
+                settings.door.present(presentation, gate, received, self.journal(), &keeper.stop).await
+            }
+            None => not_presented("the config does not have this app", false),
+        };
+        self.presented.get_or_init(|| presented);
+    }
+
+    /// Makes the attempt durable.
+    async fn journal(&self) -> Result<(), JournalFailure> {
+        let Attempt { keeper, claim, id, started, .. } = self;
+        failpoint::pass("gate.asked");
+        let most = keeper.timing().max_in_flight;
+        match keeper.store.present(claim.clone(), *id, started.time, most, keeper.read_clock()).await {
+            Ok(Journalled::Written) => {
+                self.exposure.begin();
+                failpoint::pass("gate.journalled");
+                Ok(())
+            }
+            Ok(Journalled::Stale | Journalled::HeldBack) => Err(JournalFailure::Stale),
+            Err(error) => Err(JournalFailure::Unavailable(error.to_string())),
+        }
+    }
+
+    /// How the exchange ended. Where its task panicked, that is what the gate and what was received say.
+    fn presented(&self) -> &Presented {
+        self.presented.get_or_init(|| {
+            let detail = "the attempt's own task panicked";
+            let not_presented = not_presented(detail, true);
+            if self.gate.bar() {
+                return not_presented;
+            }
+            Presented { exchange: self.received.exchange(detail.to_owned()), ..not_presented }
+        })
+    }
+
+    /// When a set that it brought counts as obtained.
+    fn obtained(&self) -> Moment {
+        Moment::at(self.presented().opened_at.as_ref().unwrap_or(&self.started))
+    }
+
+    /// Brings the answer, if there is one, into its slot, or tries to. Says whether nothing can be lost any more.
+    async fn spill(&self) -> bool {
+        let mut refuge = self.refuge.lock().await;
+        self.shelter(&mut refuge);
+        if timeout(SLOW_STORE, refuge.fill()).await.is_err() {
+            tracing::debug!("a slot hangs");
+        }
+        refuge.is_safe()
+    }
+
+    fn shelter(&self, refuge: &mut Refuge) {
+        match &self.presented().exchange {
+            Exchange::Answered(answer) => {
+                let (obtained, answer) = (self.obtained(), answer.clone());
+                refuge.receive(SpilledAnswer { attempt: self.id, obtained, answer });
+            }
+            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => self.exposure.end(),
+        }
+    }
+
+    /// Concludes it and tells what came of it. May be begun again by another task. Says whether another access token has
+    /// superseded the one that there was.
+    async fn finish(self: Arc<Self>) -> bool {
+        failpoint::pass("attempt.presented");
+        let presented = self.presented();
         if presented.journal_failure == Some(JournalFailure::Stale)
             || presented.was_stopped && !presented.may_be_journalled
         {
-            return;
+            return false;
         }
-        let verdict = judge(&presented.exchange);
-        if presented.is_certificate_fault {
-            events::certificate_refused(&self.claim.app_id, &verdict.detail());
+        let attempted = Arc::new(self.judged(presented));
+        failpoint::pass("attempt.judged");
+        if self.concluded.get().is_none() {
+            let Some(concluded) = self.conclude(&attempted).await else { return false };
+            self.concluded.get_or_init(|| concluded);
         }
-        let obtained = Moment::at(presented.opened_at.as_ref().unwrap_or(&started));
-        let answer = match presented.exchange {
-            Exchange::Answered(answer) => Some(answer),
-            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => {
-                self.exposure.end();
-                None
-            }
-        };
-        let attempted = Attempted {
-            attempt: self.id,
-            claim: Some(self.claim.clone()),
-            started_at: started.time,
-            obtained: obtained.clone(),
-            verdict,
-            status: answer.as_ref().map(|answer| answer.status),
-            answer: answer.as_ref().map(|answer| answer.body.clone()),
-        };
-        let spilled = answer.map(|answer| Arc::new(self.spilled(obtained, answer)));
-        let attempted = Arc::new(attempted);
-        let Some(concluded) = self.conclude(&attempted, spilled, slot).await else { return };
-        self.tell(&attempted, &concluded);
-        let is_superseded = match &attempted.verdict {
+        failpoint::pass("attempt.concluded");
+        if let Some(concluded) = self.concluded.get().filter(|_| !self.is_told.swap(true, Ordering::SeqCst)) {
+            self.tell(&attempted, concluded);
+        }
+        match &attempted.verdict {
             Verdict::Granted(tokens) => {
                 tokens.access_token.is_some() && tokens.access_token != self.claim.access_token
             }
@@ -163,61 +255,38 @@ impl Attempt {
             | Verdict::Dead(_)
             | Verdict::AppRefused(_)
             | Verdict::Unknown { .. } => false,
-        };
-        if let Some(measurement) = measurement.filter(|_| is_superseded) {
-            measurement.finish();
         }
     }
 
-    fn spilled(&self, obtained: Moment, answer: AnswerBytes) -> SpilledAnswer {
-        SpilledAnswer { attempt: self.id, obtained, answer }
-    }
-
-    /// Sends the request through the gate, in a task of its own.
-    async fn present(&self, started_at: crate::clock::Time) -> Presented {
-        let (keeper, settings) = (Arc::clone(&self.keeper), Arc::clone(&self.settings));
-        let (claim, id) = (self.claim.clone(), self.id);
-        let exposure = Arc::clone(&self.exposure);
-        let gate = Arc::new(Gate::default());
-        let own_gate = Arc::clone(&gate);
-        let exchange = tokio::spawn(async move {
-            let Some(endpoint) = settings.apps.get(&claim.app_id) else {
-                own_gate.bar();
-                return failed("the config does not have this app".to_owned(), false);
-            };
-            let presentation = Presentation {
-                token_url: endpoint.token_url.clone(),
-                secret_key: endpoint.secret_key.clone(),
-                form: refresh_form(&claim.app_id, &claim.refresh_token),
-                caps: settings.caps,
-            };
-            let journal = journal(&keeper, claim, id, started_at, &exposure);
-            settings.door.present(presentation, own_gate, journal, &keeper.stop).await
-        });
-        match exchange.await {
-            Ok(presented) => presented,
-            // It panicked. What the gate says is still true.
-            Err(_) if gate.bar() => failed("the attempt's own task panicked".to_owned(), true),
-            Err(_) => Presented {
-                exchange: Exchange::NoAnswer { detail: "the attempt's own task panicked".to_owned() },
-                ..failed(String::new(), true)
-            },
+    fn judged(&self, presented: &Presented) -> Attempted {
+        let verdict = judge(&presented.exchange);
+        if presented.is_certificate_fault {
+            events::certificate_refused(&self.claim.app_id, &verdict.detail());
+        }
+        let answer = match &presented.exchange {
+            Exchange::Answered(answer) => Some(answer),
+            Exchange::NotPresented { .. } | Exchange::NoAnswer { .. } => None,
+        };
+        Attempted {
+            attempt: self.id,
+            claim: Some(self.claim.clone()),
+            started_at: self.started.time,
+            obtained: self.obtained(),
+            verdict,
+            status: answer.map(|answer| answer.status),
+            answer: answer.map(|answer| answer.body.clone()),
         }
     }
 
     /// Stores the verdict, however long that takes. `None`: the program is stopping and the answer, if there is
     /// one, is safe in its slot; the next start takes it in.
-    async fn conclude(
-        &self,
-        attempted: &Arc<Attempted>,
-        spilled: Option<Arc<SpilledAnswer>>,
-        slot: Slot,
-    ) -> Option<Concluded> {
+    async fn conclude(&self, attempted: &Arc<Attempted>) -> Option<Concluded> {
         let keeper = &self.keeper;
         let roll = keeper.roll();
         let (mut wait, mut has_complained) = (REPEAT.0, false);
+        let mut refuge = self.refuge.lock().await;
         // What no answer came for has nothing to lose: a restart finds its row and calls it uncertain.
-        let mut refuge = Refuge::new(slot, spilled);
+        self.shelter(&mut refuge);
         let mut undurable = None;
         loop {
             if refuge.is_safe() {
@@ -292,7 +361,7 @@ impl Attempt {
             attempt: self.id,
             class: attempted.verdict.class(),
             detail: &attempted.verdict.detail(),
-            duration: self.begun.elapsed(),
+            duration: self.begun_at.elapsed(),
         };
         news.tell(concluded);
         self.keeper.told.concluded(&self.claim.oa_id, concluded, &attempted.verdict.detail());
@@ -302,28 +371,9 @@ impl Attempt {
     }
 }
 
-/// Makes the attempt durable.
-async fn journal(
-    keeper: &Keeper,
-    claim: Claim,
-    id: AttemptId,
-    started_at: crate::clock::Time,
-    exposure: &Exposure,
-) -> Result<(), JournalFailure> {
-    let most = keeper.timing().max_in_flight;
-    match keeper.store.present(claim, id, started_at, most, keeper.read_clock()).await {
-        Ok(Journalled::Written) => {
-            exposure.begin();
-            Ok(())
-        }
-        Ok(Journalled::Stale | Journalled::HeldBack) => Err(JournalFailure::Stale),
-        Err(error) => Err(JournalFailure::Unavailable(error.to_string())),
-    }
-}
-
-fn failed(detail: String, may_be_journalled: bool) -> Presented {
+fn not_presented(detail: &str, may_be_journalled: bool) -> Presented {
     Presented {
-        exchange: Exchange::NotPresented { detail, retry_after: None },
+        exchange: Exchange::NotPresented { detail: detail.to_owned(), retry_after: None },
         opened_at: None,
         journal_failure: None,
         may_be_journalled,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::{Keeper, events, lock};
 use crate::clock::Uptime;
+use crate::failpoint;
 use crate::id::{AttemptId, OaId};
 use crate::rotation::{
     Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh, whole_life,
@@ -97,6 +98,7 @@ pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
         testimony = keeper.ask(&doubt) => testimony,
         () = keeper.stop.cancelled() => return false,
     };
+    failpoint::pass("doubt.asked");
     let (step, detail) = match asked {
         Some(testimony) => {
             let detail = words(&testimony);
@@ -104,6 +106,7 @@ pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
         }
         None => (Step::Unprovable, "there is no access token to ask with".to_owned()),
     };
+    failpoint::pass("doubt.weighed");
     keeper.settle(&doubt, step, &detail).await;
     true
 }
@@ -158,6 +161,7 @@ impl Keeper {
                 ("inconclusive", self.store.hold(*attempt, present_once, timing, now, self.roll()).await)
             }
         };
+        failpoint::pass("doubt.settled");
         match settled {
             Ok(settled) => {
                 events::refresh_probed(oa_id, *attempt, verdict, detail);

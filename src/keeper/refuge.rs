@@ -66,16 +66,23 @@ enum Place {
     Filled(Slot),
     /// The slot went with a panic.
     Gone,
+    /// The store has the answer, and the slot was given back.
+    Left,
 }
 
 impl Refuge {
-    pub(super) fn new(slot: Slot, answer: Option<Arc<SpilledAnswer>>) -> Refuge {
-        Refuge { place: Place::Empty(slot), answer }
+    pub(super) fn new(slot: Slot) -> Refuge {
+        Refuge { place: Place::Empty(slot), answer: None }
     }
 
-    /// Nothing can be lost any more: no answer came, or it is in its slot.
+    /// This answer may have to go there.
+    pub(super) fn receive(&mut self, answer: SpilledAnswer) {
+        self.answer.get_or_insert_with(|| Arc::new(answer));
+    }
+
+    /// Nothing can be lost any more: no answer came, or it is on a disk.
     pub(super) fn is_safe(&self) -> bool {
-        self.answer.is_none() || matches!(self.place, Place::Filled(_))
+        self.answer.is_none() || matches!(self.place, Place::Filled(_) | Place::Left)
     }
 
     /// Brings the answer into its slot, or tries to. May be dropped while it waits, and goes on the next time.
@@ -83,7 +90,7 @@ impl Refuge {
         let Some(answer) = &self.answer else { return };
         self.place = match std::mem::replace(&mut self.place, Place::Gone) {
             Place::Empty(slot) => Place::Filling(slot.filling(Arc::clone(answer))),
-            other @ (Place::Filling(_) | Place::Filled(_) | Place::Gone) => other,
+            other @ (Place::Filling(_) | Place::Filled(_) | Place::Gone | Place::Left) => other,
         };
         // It stays in its place while it is waited for: whoever drops this future loses nothing.
         let Place::Filling(filling) = &mut self.place else { return };
@@ -98,8 +105,8 @@ impl Refuge {
     }
 
     /// The store has it: the slot is emptied and given back, as soon as its disk lets us.
-    pub(super) async fn leave(self) {
-        let slot = match self.place {
+    pub(super) async fn leave(&mut self) {
+        let slot = match std::mem::replace(&mut self.place, Place::Left) {
             Place::Empty(slot) | Place::Filled(slot) => slot,
             Place::Filling(filling) => {
                 // Not waited for: what hangs there holds nobody else up.
@@ -110,7 +117,7 @@ impl Refuge {
                 });
                 return;
             }
-            Place::Gone => return,
+            Place::Gone | Place::Left => return,
         };
         empty(slot).await;
     }

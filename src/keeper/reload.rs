@@ -15,8 +15,10 @@ use super::run::{announce, open_door};
 use super::settings::Settings;
 use super::{Keeper, events};
 use crate::config::{self, Config, Difference, Secrets};
+use crate::failpoint;
 
 /// Reloads when it is asked to.
+#[derive(Clone)]
 pub(super) struct Reloader {
     pub(super) keeper: Arc<Keeper>,
     /// The config in force.
@@ -36,19 +38,30 @@ impl Reloader {
                 () = self.asked.notified() => {}
             }
             self.keeper.manager.reloading();
-            match self.reload().await {
-                Ok(difference) => {
-                    let Difference { added, changed, removed, sections, .. } = &difference;
-                    events::config_reloaded(*added, *changed, *removed, &sections.join(", "));
-                    self.announce(&difference).await;
-                }
-                Err(problems) => events::config_rejected(&problems),
+            // In a task of its own, so that a panic in there does not end all reloads to come.
+            match tokio::spawn(self.clone().reload_and_tell()).await {
+                Ok(reloaded) => self = reloaded,
+                Err(_) => events::config_rejected(
+                    "the reload panicked, and may have been taken over in part; please report this",
+                ),
             }
             self.keeper.manager.ready(&self.keeper.summary().await);
         }
         if let Err(error) = self.duties.lock().await.shutdown().await {
             tracing::debug!(%error, "the scheduler cannot be stopped");
         }
+    }
+
+    async fn reload_and_tell(mut self) -> Reloader {
+        match self.reload().await {
+            Ok(difference) => {
+                let Difference { added, changed, removed, sections, .. } = &difference;
+                events::config_reloaded(*added, *changed, *removed, &sections.join(", "));
+                self.announce(&difference).await;
+            }
+            Err(problems) => events::config_rejected(&problems),
+        }
+        self
     }
 
     /// # Errors
@@ -61,6 +74,7 @@ impl Reloader {
             .await
             .map_err(|_| "reading the config panicked; please report this".to_owned())?
             .map_err(|problems| problems.to_string())?;
+        failpoint::pass("reload.read");
         if let Some(obstacle) = Difference::obstacle(&self.config, &config) {
             return Err(obstacle);
         }
@@ -69,21 +83,26 @@ impl Reloader {
         let door = open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
         let jobs = self.duties.lock().await.prepare(&config.schedule);
         let jobs = jobs.map_err(|error| format!("[schedule]: {error}"))?;
+        failpoint::pass("reload.made");
         let slots = usize::try_from(config.timing.max_in_flight).unwrap_or(usize::MAX);
         keeper.store.grow_slots(slots).await.map_err(|error| {
             format!(
                 "max_in_flight: there is no room for the answers of {slots} requests: {error}; free the disk"
             )
         })?;
+        failpoint::pass("reload.grown");
         let settings = Settings::of(&config, door);
         let timing = Arc::clone(&settings.timing);
         keeper.store.manage(settings.managed.clone(), timing, keeper.now()).await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
         })?;
 
+        failpoint::pass("reload.managed");
         *keeper.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
         self.config = config;
+        failpoint::pass("reload.in_force");
         self.take_effect(jobs).await;
+        failpoint::pass("reload.done");
         Ok(difference)
     }
 

@@ -20,6 +20,7 @@ use super::undurable::Undurable;
 use super::{Keeper, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::failpoint;
 use crate::rotation::Reason;
 use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
@@ -213,7 +214,13 @@ impl Keeper {
 /// # Errors
 /// When the CA file or the system's certificates cannot be used.
 pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientError> {
-    Door::new(config.http.proxy.as_ref(), config.http.ca_file.as_deref(), needs_tls(config), clock)
+    Door::new(
+        config.http.proxy.as_ref(),
+        config.http.ca_file.as_deref(),
+        needs_tls(config),
+        config.timeout,
+        clock,
+    )
 }
 
 /// Is any of its endpoints to be spoken to over TLS?
@@ -238,6 +245,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
         }
     }
     patience.end();
+    failpoint::pass("start.managed");
     for oa in keeper.store.helpless(managed, keeper.read_clock()).await? {
         announce(&oa);
     }

@@ -50,10 +50,6 @@ impl Told {
         self.send(oa_id, Step::Begun);
     }
 
-    pub(super) fn uncertain(&self, oa_id: &OaId, detail: &str) {
-        self.send(oa_id, Step::Uncertain { detail: detail.to_owned() });
-    }
-
     /// An attempt is concluded, durably.
     pub(super) fn concluded(&self, oa_id: &OaId, concluded: &Concluded, detail: &str) {
         let detail = detail.to_owned();

@@ -125,8 +125,17 @@ pub fn judge(exchange: &Exchange) -> Verdict {
             Verdict::NotPresented { detail: detail.clone(), retry_after: *retry_after }
         }
         Exchange::NoAnswer { detail } => Verdict::Unknown { code: None, detail: detail.clone() },
-        Exchange::Answered(answer) => judge_answer(answer),
+        Exchange::Answered(answer) => guarded(|| judge_answer(answer)),
     }
+}
+
+/// A judgement that panics would do so again with every repeat, and with every start that finds the answer in its slot.
+/// It counts as one that understood nothing: the answer is kept for a person.
+fn guarded(judgement: impl FnOnce() -> Verdict) -> Verdict {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(judgement)).unwrap_or_else(|_| Verdict::Unknown {
+        code: None,
+        detail: "reading the answer panicked; please report this".to_owned(),
+    })
 }
 
 fn judge_answer(answer: &AnswerBytes) -> Verdict {
@@ -215,6 +224,12 @@ mod tests {
             panic!("not unknown")
         };
         assert_eq!(code, Some(ErrorCode(-14020)));
+    }
+
+    #[test]
+    fn f26_a_judgement_that_panics_is_no_verdict() {
+        let verdict = guarded(|| std::panic::resume_unwind(Box::new(())));
+        assert_eq!(verdict.class(), "unknown");
     }
 
     #[test]

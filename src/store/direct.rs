@@ -15,6 +15,7 @@ use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
 use super::writer::{StoreError, classify};
 use crate::clock::Reading;
+use crate::failpoint;
 use crate::id::{AttemptId, OaId};
 use crate::rotation::Timing;
 
@@ -83,7 +84,9 @@ impl Direct {
         let transact = |conn: &mut Connection| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let imported = import::import(&tx, import, timing, now)?;
+            failpoint::pass("import.committing");
             tx.commit()?;
+            failpoint::pass("import.committed");
             Ok(imported)
         };
         transact(conn).map_err(|error| classify(&error))

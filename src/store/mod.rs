@@ -4,7 +4,7 @@
 //! function over a connection, so that a simulation can drive them on one thread. [`Store`] is the daemon's shell
 //! around them: a thread that commits what waits together. [`Direct`] is the commands' shell: one connection, one
 //! verb. [`Opened`] recovers what an earlier run left. No SQL and no type of rusqlite leaves this room. May import
-//! `rotation`, `oauth`, `clock`, `id` and `secret`.
+//! `rotation`, `oauth`, `clock`, `id`, `secret` and `failpoint`.
 
 mod apps;
 mod conclude;
@@ -166,19 +166,6 @@ impl Store {
     /// Calls a person for an OA that [`Claimed::Unproven`] was said of. `false`: it is so no more.
     pub async fn latch_unproven(&self, oa_id: OaId, now: Reading) -> Result<bool, StoreError> {
         self.writer.call(true, move |tx| present::latch_unproven(tx, &oa_id, &now)).await
-    }
-
-    /// Nobody waits for this attempt's answer any more. `None`: it never passed the gate, or has a verdict.
-    pub async fn abandon(
-        &self,
-        attempt: AttemptId,
-        timing: Arc<Timing>,
-        now: Reading,
-        roll: Roll,
-    ) -> Result<Option<Abandoned>, StoreError> {
-        let abandon =
-            move |tx: &_| settle::abandon_presenting(tx, Some(attempt), &timing, &now, &mut || roll);
-        self.writer.call(true, abandon).await.map(|mut abandoned| abandoned.pop())
     }
 
     /// Journals that the claimed token is about to be presented. Durable when this returns.

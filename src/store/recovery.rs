@@ -23,6 +23,7 @@ use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
 use crate::clock::Reading;
+use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Roll, Timing};
 
@@ -117,7 +118,9 @@ impl Opened {
         roll: &mut dyn FnMut() -> Roll,
         recovered: &mut Recovered,
     ) -> Result<(), StoreError> {
+        failpoint::pass("recovery.begun");
         self.checkpoint()?;
+        failpoint::pass("recovery.checkpointed");
         let unavailable = |error: std::io::Error| StoreError::Unavailable(error.to_string());
         for index in 0..self.slots.count().map_err(unavailable)? {
             match self.slots.read(index).map_err(unavailable)? {
@@ -132,14 +135,19 @@ impl Opened {
                         None if recovered.orphans.contains(&spilled.attempt) => {}
                         None => recovered.orphans.push(spilled.attempt),
                     }
+                    failpoint::pass("recovery.taken_in");
                     self.slots.clear(index).map_err(unavailable)?;
                 }
             }
         }
-        let abandoned = self.transact(|tx| settle::abandon_presenting(tx, None, timing, now, roll))?;
+        let abandoned = self.transact(|tx| settle::abandon_presenting(tx, timing, now, roll))?;
         recovered.abandoned.extend(abandoned);
+        failpoint::pass("recovery.abandoned");
         file::size_log(&self.conn, slot_count).map_err(|error| classify(&error))?;
-        self.slots.prepare(slot_count).map_err(unavailable)
+        failpoint::pass("recovery.sized");
+        self.slots.prepare(slot_count).map_err(unavailable)?;
+        failpoint::pass("recovery.prepared");
+        Ok(())
     }
 
     /// Starts the thread that works on the store. It holds the lock until it ends.

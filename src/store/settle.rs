@@ -170,22 +170,18 @@ pub struct Abandoned {
     pub app: AppChange,
 }
 
-/// Every attempt that is open and presented, or only this one: nobody is waiting for its answer any more. Those of an OA
-/// whose set was replaced meanwhile are closed; the others leave their OA uncertain. To their app all of them are
-/// outcomes that nobody knows.
+/// Every attempt that is open and presented: nobody is waiting for its answer any more. Those of an OA whose set was
+/// replaced meanwhile are closed; the others leave their OA uncertain. To their app all of them are outcomes that nobody
+/// knows.
 pub(super) fn abandon_presenting(
     tx: &Connection,
-    only: Option<AttemptId>,
     timing: &Timing,
     now: &Reading,
     roll: &mut dyn FnMut() -> Roll,
 ) -> rusqlite::Result<Vec<Abandoned>> {
     let open: Vec<[u8; 16]> = tx
-        .prepare_cached(
-            "SELECT attempt_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting' \
-             AND (?1 IS NULL OR attempt_id = ?1)",
-        )?
-        .query_map([only.as_ref().map(AttemptId::as_bytes)], |row| row.get(0))?
+        .prepare_cached("SELECT attempt_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting'")?
+        .query_map([], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let mut abandoned = Vec::new();
     for attempt in open.into_iter().map(AttemptId::from_bytes) {
@@ -203,9 +199,7 @@ pub(super) fn abandon_presenting(
         let AttemptRow { oa_id, app_id, .. } = journalled;
         abandoned.push(Abandoned { oa_id, app_id, attempt, is_uncertain, app });
     }
-    if only.is_none() {
-        apps::leave_time_to_ask(tx, timing, now.time)?;
-    }
+    apps::leave_time_to_ask(tx, timing, now.time)?;
     Ok(abandoned)
 }
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use super::file::Place;
 use super::medium::SlotFile;
 use crate::clock::{Moment, Time, Uptime};
+use crate::failpoint;
 use crate::id::AttemptId;
 use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};
 
@@ -153,23 +154,29 @@ impl Slots {
     pub(super) fn fill(&self, index: usize, spilled: &SpilledAnswer) -> io::Result<()> {
         let (place, bytes) = ((index * SLOT_SIZE) as u64, encode(spilled));
         let (mark, rest) = bytes.split_at(MAGIC.len());
+        failpoint::pass("slot.filling");
         self.file.write(&[0; MAGIC.len()], place)?;
         self.file.write(rest, place + MAGIC.len() as u64)?;
         self.file.sync()?;
+        failpoint::pass("slot.unmarked");
         self.file.write(mark, place)?;
         self.file.sync().inspect_err(|_| {
             if let Err(error) = self.file.write(&[0; MAGIC.len()], place) {
                 tracing::debug!(%error, "the mark of a spill slot cannot be taken back");
             }
         })?;
+        failpoint::pass("slot.filled");
         // In a file that nobody finds it would end with the process.
         self.place.as_ref().map_or(Ok(()), Place::check).map_err(io::Error::other)
     }
 
     /// Empties a slot, body and all, and syncs that.
     pub(super) fn clear(&self, index: usize) -> io::Result<()> {
+        failpoint::pass("slot.clearing");
         self.file.write(&vec![0; SLOT_SIZE], (index * SLOT_SIZE) as u64)?;
-        self.file.sync()
+        self.file.sync()?;
+        failpoint::pass("slot.cleared");
+        Ok(())
     }
 
     /// What is in a slot.

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::failpoint;
+
 /// How many writes are committed together at most.
 const LARGEST_BATCH: usize = 256;
 
@@ -205,7 +207,10 @@ fn commit_together(conn: &Connection, writes: Vec<Box<dyn Job>>) -> (Done, Resul
             for (job, own_outcome) in &mut done {
                 *own_outcome = in_savepoint(conn, job.as_mut())?;
             }
-            conn.execute_batch("COMMIT")
+            failpoint::pass("store.committing");
+            conn.execute_batch("COMMIT")?;
+            failpoint::pass("store.committed");
+            Ok(())
         })
         .map_err(|error| StoreError::Unavailable(error.to_string()));
     if !conn.is_autocommit() {

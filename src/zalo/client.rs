@@ -40,12 +40,17 @@ impl Door {
     /// Makes the clients. The one for `https` is made only if `needs_tls`, so that a simulation runs on a machine
     /// without CA certificates.
     ///
+    /// A request that is given up after `patience` is not sent any more by the system either: it would go on with what
+    /// nobody acknowledged, for minutes after the connection was closed, and Zalo could spend a token that was proven
+    /// unspent meanwhile. Nor does it give up much sooner: a network that is back in time still brings the answer.
+    ///
     /// # Errors
     /// When the CA file or the system's certificates cannot be used.
     pub fn new(
         proxy: Option<&Url>,
         ca_file: Option<&Path>,
         needs_tls: bool,
+        patience: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Door, ClientError> {
         let build = |authorities: Option<Vec<Certificate>>, is_secure: bool| {
@@ -58,6 +63,7 @@ impl Door {
                 .referer(false)
                 .no_proxy()
                 .connect_timeout(CONNECT_CAP)
+                .tcp_user_timeout(patience)
                 .user_agent(concat!("zalo-tokend/", env!("CARGO_PKG_VERSION")));
             // A plain request goes to this machine: over a proxy elsewhere its secrets would cross the network bare.
             if let Some(proxy) = proxy.filter(|proxy| is_secure || is_loopback(proxy)) {

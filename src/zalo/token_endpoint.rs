@@ -3,7 +3,6 @@
 use reqwest::{Client, Response, Url, header};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -11,9 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::client::{CONNECT_CAP, Door};
 use super::failure;
 use super::gate::{Gate, Gatekeeper, gated};
+use super::received::Received;
 use crate::clock::{Reading, Time};
+use crate::failpoint;
 use crate::oauth::SECRET_HEADER;
-use crate::rotation::{AnswerBytes, Ending, Exchange, LONGEST_BODY};
+use crate::rotation::{Ending, Exchange};
 use crate::secret::Secret;
 
 /// How long things may take.
@@ -63,12 +64,13 @@ pub struct Presented {
 
 impl Door {
     /// Presents a refresh token. `journal` makes the attempt durable; it is polled only when everything but the
-    /// last byte is on its way, and always to its end. Must not be dropped before it returns: the gate would be
-    /// barred or open with nobody to say which.
+    /// last byte is on its way, and always to its end. Where this is dropped before it returns, or panics, `gate` and
+    /// `received` say what it had come to.
     pub async fn present<J>(
         &self,
         presentation: Presentation,
-        gate: Arc<Gate>,
+        gate: &Gate,
+        received: &Received,
         journal: J,
         stop: &CancellationToken,
     ) -> Presented
@@ -127,19 +129,25 @@ impl Door {
                 ..not_presented("the gate is barred".to_owned(), None)
             };
         }
+        failpoint::pass("gate.opened");
         if release.send(()).is_err() {
             tracing::debug!("the connection went away at the gate");
         }
+        failpoint::pass("gate.released");
 
         // 4. The whole answer is read, whatever it is.
         let deadline = Instant::now() + caps.answer;
-        let exchange = match timeout_at(deadline, &mut answer).await {
-            Err(_) => Exchange::NoAnswer { detail: format!("no answer within {:?}", caps.answer) },
-            Ok(Err(error)) => Exchange::NoAnswer { detail: failure::describe(&error.without_url()) },
-            Ok(Ok(response)) => Exchange::Answered(self.read(response, deadline, caps).await),
+        let detail = match timeout_at(deadline, &mut answer).await {
+            Err(_) => format!("no answer within {:?}", caps.answer),
+            Ok(Err(error)) => failure::describe(&error.without_url()),
+            Ok(Ok(response)) => {
+                self.read(response, received, deadline, caps).await;
+                failpoint::pass("answer.read");
+                String::new()
+            }
         };
         Presented {
-            exchange,
+            exchange: received.exchange(detail),
             opened_at: Some(reading),
             journal_failure: None,
             may_be_journalled: true,
@@ -170,25 +178,21 @@ impl Door {
 
     /// Reads the answer to its end, to the cap of its size or to the deadline, whichever comes first. What came
     /// until then is kept.
-    async fn read(&self, mut response: Response, deadline: Instant, caps: Caps) -> AnswerBytes {
-        let status = response.status().as_u16();
-        let retry_after = retry_after(&response, self.clock.now());
-        let mut body = Vec::new();
+    async fn read(&self, mut response: Response, received: &Received, deadline: Instant, caps: Caps) {
+        received.begin(response.status().as_u16());
+        failpoint::pass("answer.begun");
         let ending = loop {
             match timeout_at(deadline, response.chunk()).await {
                 Err(_) => break Ending::CutOff(format!("the answer did not end within {:?}", caps.answer)),
                 Ok(Err(error)) => break Ending::CutOff(failure::describe(&error.without_url())),
                 Ok(Ok(None)) => break Ending::Whole,
-                Ok(Ok(Some(chunk))) => {
-                    let room = LONGEST_BODY - body.len();
-                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                    if chunk.len() > room {
-                        break Ending::CutOff("the answer is longer than 64 KiB".to_owned());
-                    }
-                }
+                Ok(Ok(Some(chunk))) if received.add(&chunk) => {}
+                Ok(Ok(Some(_))) => break Ending::CutOff("the answer is longer than 64 KiB".to_owned()),
             }
         };
-        AnswerBytes { status, retry_after, body, ending }
+        received.end(ending);
+        // After the body, the only copy of what it holds.
+        received.wait(retry_after(&response, self.clock.now()));
     }
 }
 

@@ -9,10 +9,12 @@ pub mod frozen;
 pub mod herd;
 pub mod manager;
 pub mod namespace;
+pub mod network;
 pub mod reader;
 pub mod resolver;
 pub mod rows;
 pub mod small_disk;
+pub mod together;
 pub mod traced;
 
 use std::net::SocketAddr;
@@ -31,6 +33,9 @@ use zalo_tokend::simulator::{Ledger, MARKER, Simulator, Variant};
 
 /// A test that waits this long hangs.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Says what happens at which point of `src/failpoint.rs`.
+pub const FAILPOINT: &str = "ZALO_TOKEND_FAILPOINT";
 
 /// Timings of seconds instead of hours; what a test needs otherwise it says in `refresh`.
 pub const QUICK: &str = r#"before_expiry = "5m"
@@ -62,7 +67,11 @@ impl Bench {
     }
 
     pub async fn with(variant: Variant) -> Bench {
-        let listen: SocketAddr = ([127, 0, 0, 1], 0).into();
+        Bench::at(([127, 0, 0, 1], 0).into(), variant).await
+    }
+
+    /// The same with a simulator that listens there.
+    pub async fn at(listen: SocketAddr, variant: Variant) -> Bench {
         let simulator = Simulator::start(listen, variant).await.expect("the simulator starts");
         let bench = Bench {
             simulator,
@@ -177,8 +186,18 @@ impl Bench {
     }
 
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = self
-            .command()
+        self.run_command(self.command(), arguments, input).await
+    }
+
+    /// The same, killed at a point of `src/failpoint.rs`.
+    pub async fn run_with_failpoint(&self, point: &str, arguments: &[&str], input: &str) -> Output {
+        let mut command = self.command();
+        command.env(FAILPOINT, format!("{point}=kill@1"));
+        self.run_command(command, arguments, input).await
+    }
+
+    async fn run_command(&self, mut command: Command, arguments: &[&str], input: &str) -> Output {
+        let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -263,6 +282,12 @@ impl Bench {
         let mut command = self.command();
         command.arg("run").envs(variables.iter().copied());
         Daemon::spawn(command)
+    }
+
+    /// Starts the daemon so that it is ended (`kill`), or a part of it panics (`panic`), at the n-th passage of a point of
+    /// `src/failpoint.rs`.
+    pub fn spawn_with_failpoint(&self, point: &str, action: &str, n: u32) -> Daemon {
+        self.spawn(&[(FAILPOINT, &format!("{point}={action}@{n}"))])
     }
 
     /// The binary with its config, under the prefix.

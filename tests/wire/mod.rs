@@ -23,7 +23,7 @@ use zalo_tokend::id::AppId;
 use zalo_tokend::oauth::refresh_form;
 use zalo_tokend::rotation::{AnswerBytes, Ending, Exchange};
 use zalo_tokend::secret::Secret;
-use zalo_tokend::zalo::{Caps, Door, Gate, JournalFailure, Presentation, Presented};
+use zalo_tokend::zalo::{Caps, Door, Gate, JournalFailure, Presentation, Presented, Received};
 
 /// Far more than anything here takes: only a defect waits so long.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -52,7 +52,7 @@ impl Clock for StoppedClock {
 
 /// A door without proxy; with `ca_file` it has a client for `https` too.
 pub fn door(proxy: Option<&Url>, ca_file: Option<&Path>) -> Door {
-    Door::new(proxy, ca_file, ca_file.is_some(), Arc::new(StoppedClock)).expect("a door")
+    Door::new(proxy, ca_file, ca_file.is_some(), LONG, Arc::new(StoppedClock)).expect("a door")
 }
 
 pub fn plain_door() -> Door {
@@ -252,7 +252,7 @@ impl Attempt {
         let gate = Arc::new(Gate::default());
         let task = tokio::spawn({
             let (door, gate, stop) = (door.clone(), Arc::clone(&gate), stop.clone());
-            async move { door.present(presentation, gate, journal, &stop).await }
+            async move { door.present(presentation, &gate, &Received::default(), journal, &stop).await }
         });
         Attempt { gate, stop, polled, verdict: Some(verdict), task }
     }

@@ -181,7 +181,7 @@ fn a_crash_loop_under_a_sick_gateway_burns_no_more_than_the_window() {
         }
         // The program is killed before any answer, and starts again a second later.
         let now = at(bench.now);
-        let abandoned = settle::abandon_presenting(&bench.conn, None, &bench.timing, &now, &mut || Roll(0.5))
+        let abandoned = settle::abandon_presenting(&bench.conn, &bench.timing, &now, &mut || Roll(0.5))
             .expect("recovered");
         let is_braked = abandoned.iter().any(|gone| matches!(gone.app, AppChange::Braked { .. }));
         assert_eq!(is_braked, start == 0);
@@ -257,7 +257,7 @@ fn a_crash_under_a_spending_gateway_waits_for_the_next_oas_last_call() {
     bench.present_one(&bench.due_beside(&[])[0].oa_id);
     bench.now = bench.now.plus(Duration::from_secs(1));
     let now = at(bench.now);
-    settle::abandon_presenting(&bench.conn, None, &bench.timing, &now, &mut || Roll(0.5)).expect("recovered");
+    settle::abandon_presenting(&bench.conn, &bench.timing, &now, &mut || Roll(0.5)).expect("recovered");
     assert_eq!(bench.trial_at(), last_call(3), "and not for the one that was just lost");
 }
 
@@ -269,8 +269,7 @@ fn after_a_start_a_trial_leaves_the_questions_the_time_to_begin_anew() {
         // Started again whenever a trial is due, before any question was answered.
         bench.now = bench.trial_at();
         let now = at(bench.now);
-        settle::abandon_presenting(&bench.conn, None, &bench.timing, &now, &mut || Roll(0.5))
-            .expect("recovered");
+        settle::abandon_presenting(&bench.conn, &bench.timing, &now, &mut || Roll(0.5)).expect("recovered");
         assert_eq!(bench.due_beside(&[]), []);
     }
 }

@@ -311,10 +311,7 @@ fn i4_what_was_kept_aside_outlives_an_outage() {
 fn i4_an_answer_with_tokens_is_taken_in_although_its_attempt_was_given_up() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();
-    let given_up =
-        settle::abandon_presenting(&bench.conn, Some(attempt), &bench.timing, &at(bench.now), &mut || {
-            Roll(0.5)
-        });
+    let given_up = settle::abandon_presenting(&bench.conn, &bench.timing, &at(bench.now), &mut || Roll(0.5));
     assert_eq!(given_up.expect("given up").len(), 1);
     let concluded = bench.conclude(attempt, Verdict::Granted(tokens(2)));
     assert!(matches!(concluded.effect, Effect::Adopted { generation: 2, .. }));
@@ -578,7 +575,7 @@ fn f08_at_a_start_what_was_presenting_becomes_uncertain_once() {
     let attempt = bench.begin();
     assert_eq!(bench.state().0, State::Presenting);
     let abandon = || {
-        settle::abandon_presenting(&bench.conn, None, &bench.timing, &at(bench.now), &mut || Roll(0.5))
+        settle::abandon_presenting(&bench.conn, &bench.timing, &at(bench.now), &mut || Roll(0.5))
             .expect("abandoned")
     };
     assert_eq!(
