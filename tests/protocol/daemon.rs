@@ -161,9 +161,10 @@ impl Protocol {
         let counts_twice = has_heard_acceptance || self.makes(Mistake::OneAcceptance);
         let evidence = Evidence {
             testimony: if is_alive { Testimony::Accepted } else { Testimony::Refused(ErrorCode(-216)) },
-            settling: Settling { accepted: u32::from(counts_twice), unclear: 0 },
+            settling: Settling { accepted: u32::from(counts_twice), unclear: 0, waited: Duration::ZERO },
             premise: Premise::OldTokenDies,
             was_believed_before: false,
+            life: Duration::from_secs(90_000),
             remaining: Duration::from_secs(if current.has_ended { 0 } else { 3_600 }),
             clocks_agree: true,
         };
