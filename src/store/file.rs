@@ -373,7 +373,21 @@ pub(super) fn check_integrity(conn: &Connection, path: &Path) -> Result<(), Open
     if verdict == "ok" {
         return Ok(());
     }
+    if is_about_reading(&verdict) {
+        let shown = path.display();
+        return Err(OpenError::Unavailable(format!(
+            "{shown} cannot be read ({verdict}); free or repair the disk"
+        )));
+    }
     Err(corrupt(path, &verdict))
+}
+
+/// Is what the check found that a page could not be read? It says so among its findings, and does not fail.
+fn is_about_reading(verdict: &str) -> bool {
+    let code = verdict.split_once("unable to get the page. error code=").map(|(_, rest)| rest);
+    let code = code.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff != rusqlite::ffi::SQLITE_CORRUPT)
+        || verdict.contains("failed to get page")
 }
 
 fn corrupt(path: &Path, what: &str) -> OpenError {
@@ -422,6 +436,17 @@ pub(super) fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_that_cannot_be_read_is_a_matter_of_the_disk_and_not_of_the_database() {
+        assert!(is_about_reading(
+            "*** in database main ***\nTree 30 page 30: unable to get the page. error code=266"
+        ));
+        assert!(is_about_reading("Freelist: failed to get page 7"));
+        assert!(!is_about_reading("Tree 30 page 30: unable to get the page. error code=11"));
+        assert!(!is_about_reading("Tree 30 page 30: btreeInitPage() returns error code 11"));
+        assert!(!is_about_reading("row 3 missing from index oa_due"));
+    }
 
     #[test]
     fn a_directory_that_systemd_keeps_read_only_is_a_matter_of_the_config_and_not_of_the_disk() {

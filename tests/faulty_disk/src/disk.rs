@@ -133,6 +133,11 @@ impl Disk {
         self.computer.machine().faults.disarm();
     }
 
+    /// What had gone wrong for good goes well again; faults that are still to come stay armed.
+    pub fn repair(&self) {
+        self.computer.machine().faults.repair();
+    }
+
     /// How many of the armed faults have struck so far.
     pub fn has_struck(&self) -> usize {
         self.computer.machine().faults.struck()
