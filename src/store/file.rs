@@ -227,8 +227,27 @@ fn lock_holder(file: &File) -> Option<u32> {
 /// Opens the database for reading and writing, as [`make_ours`] leaves it.
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     assert_sqlite();
+    settle_log(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     make_ours(Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?, path)
+}
+
+/// Has what SQLite is going to read in its log read from the disk. A sync that failed under an earlier process leaves
+/// pages there that are in the system's cache only, and no later sync writes them. Worked into the database they would
+/// be lost at a power failure together with the pages that they were worked into, and leave half a transaction there.
+fn settle_log(path: &Path) -> Result<(), OpenError> {
+    let path = beside(path, "-wal");
+    let settle = |log: File| {
+        // First, since only what is not waiting to be written is dropped.
+        log.sync_all()?;
+        Ok(rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed)?)
+    };
+    match File::open(&path).and_then(settle) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error(&format!("{} cannot be synced", path.display()), &error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Checks that an open database is ours, and brings it to the newest version.

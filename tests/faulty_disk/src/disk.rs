@@ -224,6 +224,15 @@ impl RawFile {
         Ok(self.open.sync()?)
     }
 
+    /// Has everybody read from the platter what is not waiting to be written (`POSIX_FADV_DONTNEED`). What a failed sync has
+    /// left in doubt turns out to be there, or not, or in parts, by the seed; by seed 0 none of it.
+    ///
+    /// # Errors
+    /// When the process is dead.
+    pub fn drop_cache(&self, seed: u64) -> io::Result<()> {
+        Ok(self.open.drop_cache(seed)?)
+    }
+
     /// Does its name still lead to it?
     pub fn is_in_place(&self) -> bool {
         !self.open.has_moved()
