@@ -190,6 +190,26 @@ async fn f07_a_recovery_that_is_killed_at_step_after_step_ends_in_the_same_state
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_dead_process_left_is_read_from_the_disk_and_not_from_the_cache() {
+    if !is_possible() {
+        return;
+    }
+    let (bench, mut daemon) = idle().await;
+    bench.import_due("7").await;
+    daemon.wait_for_oa("refresh.succeeded", "7").await;
+    daemon.kill().await;
+    // Whether the cache is dropped is not to be seen; that a start does not go on before it is, is.
+    *lock(&bench.prefix) = from_the_start("fadvise64:error=EIO:when=1");
+    let mut daemon = bench.spawn(&[]);
+    lock(&bench.prefix).clear();
+    daemon.wait_for("store.failed").await;
+    daemon.wait_for("daemon.ready").await;
+    assert!(daemon.log().contains("tokens.db-wal cannot be synced"), "{}", daemon.log());
+    assert!(daemon.stop().await.success());
+    assert_refreshed_by_one_presentation(&bench, "after the start").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f16_a_commit_that_failed_and_yet_held_is_closed_as_not_presented() {
     if !is_possible() {
         return;

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::schema;
+use super::{schema, soundness};
 
 /// Why a store was not opened, by what has to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -227,27 +227,9 @@ fn lock_holder(file: &File) -> Option<u32> {
 /// Opens the database for reading and writing, as [`make_ours`] leaves it.
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     assert_sqlite();
-    settle_log(path)?;
+    soundness::settle_log(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     make_ours(Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?, path)
-}
-
-/// Has what SQLite is going to read in its log read from the disk. A sync that failed under an earlier process leaves
-/// pages there that are in the system's cache only, and no later sync writes them. Worked into the database they would
-/// be lost at a power failure together with the pages that they were worked into, and leave half a transaction there.
-fn settle_log(path: &Path) -> Result<(), OpenError> {
-    let path = beside(path, "-wal");
-    let settle = |log: File| {
-        // First, since only what is not waiting to be written is dropped.
-        log.sync_all()?;
-        Ok(rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed)?)
-    };
-    match File::open(&path).and_then(settle) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(io_error(&format!("{} cannot be synced", path.display()), &error))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// Checks that an open database is ours, and brings it to the newest version.
@@ -384,39 +366,16 @@ fn check_identity(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     })
 }
 
-/// Reads the whole database once and refuses a corrupt one.
-pub(super) fn check_integrity(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    let verdict: String = conn
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| sql_error(path, error))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    if is_about_reading(&verdict) {
-        let shown = path.display();
-        return Err(OpenError::Unavailable(format!(
-            "{shown} cannot be read ({verdict}); free or repair the disk"
-        )));
-    }
-    Err(corrupt(path, &verdict))
-}
-
-/// Is what the check found that a page could not be read? It says so among its findings, and does not fail.
-fn is_about_reading(verdict: &str) -> bool {
-    let code = verdict.split_once("unable to get the page. error code=").map(|(_, rest)| rest);
-    let code = code.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff != rusqlite::ffi::SQLITE_CORRUPT)
-        || verdict.contains("failed to get page")
-}
-
-fn corrupt(path: &Path, what: &str) -> OpenError {
+/// What is said of a corrupt database.
+pub(super) fn corrupt(path: &Path, what: &str) -> OpenError {
     OpenError::Unusable(format!(
         "{} is corrupt ({what}); keep a copy of it and restore a backup that no refresh has happened since",
         path.display()
     ))
 }
 
-fn io_error(what: &str, error: &io::Error) -> OpenError {
+/// A file's error, by what has to be done about it.
+pub(super) fn io_error(what: &str, error: &io::Error) -> OpenError {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return OpenError::NotPermitted(format!(
             "{what}: permission denied; run as the user that owns the store"
@@ -455,17 +414,6 @@ pub(super) fn sql_error(path: &Path, error: rusqlite::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_page_that_cannot_be_read_is_a_matter_of_the_disk_and_not_of_the_database() {
-        assert!(is_about_reading(
-            "*** in database main ***\nTree 30 page 30: unable to get the page. error code=266"
-        ));
-        assert!(is_about_reading("Freelist: failed to get page 7"));
-        assert!(!is_about_reading("Tree 30 page 30: unable to get the page. error code=11"));
-        assert!(!is_about_reading("Tree 30 page 30: btreeInitPage() returns error code 11"));
-        assert!(!is_about_reading("row 3 missing from index oa_due"));
-    }
 
     #[test]
     fn a_directory_that_systemd_keeps_read_only_is_a_matter_of_the_config_and_not_of_the_disk() {
