@@ -94,6 +94,10 @@ impl Ledger {
         self.durable.extend(self.in_hand.take());
     }
 
+    pub fn has_answer_in_hand(&self) -> bool {
+        self.in_hand.is_some()
+    }
+
     /// The process has died with what it held.
     pub fn process_died(&mut self) {
         self.may_be_lost.extend(self.in_hand.take());

@@ -116,6 +116,7 @@ impl Stage {
         // Also closing the store may have been struck.
         let died = matches!(lived, Err(Died)) || world.disk.is_down();
         let later = if died {
+            world.note_what_is_handed_out();
             let next = |loss| {
                 let _tried = Tried(format!("after {loss:?}"));
                 let after = world.after(loss);
@@ -213,7 +214,7 @@ fn a_new_store_survives_everything_at_each_operation() {
 /// combination of kinds, each time the next one; the long one tries them all.
 #[test]
 fn between_gate_and_conclusion_a_rotation_survives_each_pair_of_faults() {
-    let stage = Stage::new(1, 4);
+    let stage = Stage::new(1, 2);
     let world = Stage::due(&[]);
     let mut well = world.copy();
     let begun_at = well.disk.operations();

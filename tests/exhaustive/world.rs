@@ -15,6 +15,7 @@ use zalo_tokend::rotation::{AnswerBytes, Ending, Exchange, Proof, Roll, Timing, 
 use zalo_tokend::store::{
     Attempted, Claim, Claimed, Direct, Effect, Import, Imported, Journalled, Managed, Medium, OpenError,
     Opened, Recovered, Settled, Slot, SlotFile, SpilledAnswer, State, Store, StoreError, TakenIn,
+    TokenAnswer,
 };
 
 use crate::ledger::{self, Ledger};
@@ -385,6 +386,22 @@ impl World {
         }
         self.ledger.is_imported();
         Ok(())
+    }
+
+    /// I5: what a command that looks at the dead process's files would hand out of a slot has to be durable.
+    pub fn note_what_is_handed_out(&mut self) {
+        if !self.ledger.has_answer_in_hand() {
+            return;
+        }
+        let mut seen = self.after(Loss::Nothing);
+        let direct = seen.opened(Direct::open_on).expect("the disk is well");
+        let is_open =
+            direct.history(&oa()).expect("read").first().is_some_and(|last| last.phase == "presenting");
+        let answer = direct.token(&[(oa(), managed())].into(), &oa(), &self.reading()).expect("read");
+        let newest = ledger::access_token_of(self.ledger.newest());
+        if is_open && matches!(answer, TokenAnswer::Valid(token) if token.access_token.expose() == newest) {
+            self.ledger.is_durable();
+        }
     }
 
     /// The disk is well again: whatever happened, the newest set is there, once, and nothing is left to be done.
