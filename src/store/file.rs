@@ -256,6 +256,12 @@ pub(super) fn make_ours(conn: Connection, path: &Path) -> Result<Connection, Ope
 /// if the log is empty, and alone, for which it must be writable, if it is not.
 pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenError> {
     assert_sqlite();
+    let has_daemon = File::open(path).is_ok_and(|file| lock_holder(&file).is_some());
+    // While a daemon is at work SQLite shows only what it has synced. What a dead one was about to sync stands in the log
+    // as well, and is not handed out before it is on the disk; where it cannot be brought there, it is all that there is.
+    if !has_daemon && let Err(error) = soundness::settle_log(path) {
+        tracing::debug!(%error, "the log is read as it is");
+    }
     let has_log = || std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
     match look(path, Access::Shared) {
         Err(OpenError::Unavailable(_)) if has_log() => look(path, Access::Alone),
