@@ -8,7 +8,9 @@
 //!
 //! `ZALO_TOKEND_EXHAUSTIVE=1` tries every pair in every combination of kinds, and more power losses.
 
+mod judge;
 mod ledger;
+mod scenes;
 mod world;
 
 use faulty_disk::{Fault, FaultKind, Loss};
@@ -163,6 +165,43 @@ impl Stage {
         let struck = (1..).take_while(in_some_way).count() as u64;
         assert!(struck >= at_least, "{name}: only {struck} operations were struck");
     }
+
+    /// Strikes the operation `first`, and the n-th after it. Returns whether both were struck.
+    fn strike_pair(&self, world: &World, first: u64, second: u64, kinds: (FaultKind, FaultKind)) -> bool {
+        let (one, other) = kinds;
+        let _tried = Tried(format!("{one:?} at operation {first}, and {other:?} {second} after it"));
+        let mut struck = world.copy();
+        // Up to the first fault all is as it was in the rotations that were struck once.
+        struck.is_gate_judged = true;
+        struck.disk.fail(Fault { at: first, kind: one });
+        let then = Fault { at: second, kind: other };
+        if CRASHES.contains(&one) {
+            return self.play(struck, Some(then)) == 2;
+        }
+        struck.disk.fail(Fault { at: first + second, ..then });
+        self.play(struck, None) == 2
+    }
+
+    /// The same with every operation after this one. Returns how many there were.
+    fn strike_pairs(&self, world: &World, first: u64) -> usize {
+        let combinations = pairs_of_kinds();
+        let begin = usize::try_from(first).expect("a small number") * 7;
+        let mut next = combinations.iter().copied().cycle().skip(begin);
+        let tried = if is_long_form() { combinations.len() } else { 1 };
+        let (mut pairs, mut missed) = (0, 0);
+        for second in 1.. {
+            let now: Vec<_> = next.by_ref().take(tried).collect();
+            let both = now.into_iter().filter(|kinds| self.strike_pair(world, first, second, *kinds));
+            let is_struck = both.count() > 0;
+            pairs += usize::from(is_struck);
+            missed = if is_struck { 0 } else { missed + 1 };
+            // In the everyday run the next combination may live longer.
+            if missed * tried >= 8 {
+                break;
+            }
+        }
+        pairs
+    }
 }
 
 #[test]
@@ -210,47 +249,34 @@ fn a_new_store_survives_everything_at_each_operation() {
     Stage::new(2, 50).strike_all("a new store", &World::new(Ledger::new(&[])), 100);
 }
 
+/// What two faults can do, one after the other.
+fn pairs_of_kinds() -> Vec<(FaultKind, FaultKind)> {
+    let kinds = TROUBLES.into_iter().chain(CRASHES).filter(|kind| *kind != FaultKind::ReadIo);
+    kinds.clone().flat_map(|one| kinds.clone().map(move |other| (one, other))).collect()
+}
+
 /// Of each pair of places between the opening of the gate and the end of the attempt the everyday run tries one
 /// combination of kinds, each time the next one; the long one tries them all.
 #[test]
 fn between_gate_and_conclusion_a_rotation_survives_each_pair_of_faults() {
-    let stage = Stage::new(1, 2);
+    const THREADS: usize = 2;
     let world = Stage::due(&[]);
     let mut well = world.copy();
     let begun_at = well.disk.operations();
-    stage.runtime.block_on(well.live()).expect("nothing is wrong");
-    let path = well.gate_at - begun_at + 1..=well.concluded_at - begun_at;
-    assert!(path.clone().count() > 20, "{path:?}");
-    let kinds: Vec<FaultKind> =
-        TROUBLES.into_iter().chain(CRASHES).filter(|kind| *kind != FaultKind::ReadIo).collect();
-    let combinations: Vec<_> =
-        kinds.iter().flat_map(|one| kinds.iter().map(move |other| (*one, *other))).collect();
-    let mut next = combinations.iter().cycle();
-    let mut pairs = 0;
-    for first in path {
-        let mut missed = 0;
-        for second in 1.. {
-            let tried = if is_long_form() { combinations.len() } else { 1 };
-            let strike = |(one, other): &(FaultKind, FaultKind)| {
-                let _tried = Tried(format!("{one:?} at operation {first}, and {other:?} {second} after it"));
-                let struck = world.copy();
-                struck.disk.fail(Fault { at: first, kind: *one });
-                let then = Fault { at: second, kind: *other };
-                if CRASHES.contains(one) {
-                    return stage.play(struck, Some(then));
-                }
-                struck.disk.fail(Fault { at: first + second, ..then });
-                stage.play(struck, None)
-            };
-            let has_struck = next.by_ref().take(tried).map(strike).max() == Some(2);
-            // In the everyday run the next combination may live longer.
-            missed = if has_struck { 0 } else { missed + 1 };
-            if missed * tried >= combinations.len().min(8) {
-                break;
+    Stage::new(0, 0).runtime.block_on(well.live()).expect("nothing is wrong");
+    let path: Vec<u64> = (well.gate_at - begun_at + 1..=well.concluded_at - begun_at).collect();
+    assert!(path.len() > 20, "{path:?}");
+    let pairs = std::thread::scope(|scope| {
+        let (world, path) = (&world, &path);
+        let strike = |thread| {
+            move || {
+                let stage = Stage::new(1, 2);
+                let firsts = path.iter().skip(thread).step_by(THREADS);
+                firsts.map(|first| stage.strike_pairs(world, *first)).sum::<usize>()
             }
-            pairs += usize::from(has_struck);
-        }
-    }
-    println!("{pairs} pairs of places");
-    assert!(pairs > 1_000, "{pairs}");
+        };
+        let running: Vec<_> = (0..THREADS).map(|thread| scope.spawn(strike(thread))).collect();
+        running.into_iter().map(|thread| thread.join().expect("each pair holds")).sum::<usize>()
+    });
+    assert!(pairs > 1_000, "only {pairs} pairs of places");
 }
