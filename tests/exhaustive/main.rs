@@ -150,7 +150,7 @@ impl Stage {
         }
     }
 
-    /// The same in every way; in the everyday run each operation in three ways, each time the next three.
+    /// The same in every way; in the everyday run each operation in two ways, each time the next two.
     fn strike_all(&self, name: &str, world: &World, at_least: u64) {
         if is_long_form() {
             // There may be fewer reads.
@@ -159,7 +159,7 @@ impl Stage {
         }
         let mut kinds = TROUBLES.into_iter().chain(CRASHES).cycle();
         let in_some_way = |at: &u64| {
-            let tried: Vec<FaultKind> = kinds.by_ref().take(3).collect();
+            let tried: Vec<FaultKind> = kinds.by_ref().take(2).collect();
             tried.into_iter().filter(|kind| self.strike(name, world, *kind, *at)).count() > 0
         };
         let struck = (1..).take_while(in_some_way).count() as u64;
@@ -182,14 +182,15 @@ impl Stage {
         self.play(struck, None) == 2
     }
 
-    /// The same with every operation after this one. Returns how many there were.
+    /// The same with the operations after this one. Returns how many there were.
     fn strike_pairs(&self, world: &World, first: u64) -> usize {
         let combinations = pairs_of_kinds();
-        let begin = usize::try_from(first).expect("a small number") * 7;
-        let mut next = combinations.iter().copied().cycle().skip(begin);
+        let skipped = usize::try_from(first).expect("a small number") * 7;
+        let mut next = combinations.iter().copied().cycle().skip(skipped);
         let tried = if is_long_form() { combinations.len() } else { 1 };
         let (mut pairs, mut missed) = (0, 0);
-        for second in 1.. {
+        let (begin, step) = if is_long_form() { (1, 1) } else { (1 + first % 2, 2) };
+        for second in (begin..).step_by(step) {
             let now: Vec<_> = next.by_ref().take(tried).collect();
             let both = now.into_iter().filter(|kinds| self.strike_pair(world, first, second, *kinds));
             let is_struck = both.count() > 0;
@@ -211,7 +212,7 @@ fn a_rotation_survives_each_trouble_at_each_operation() {
 
 #[test]
 fn a_rotation_survives_each_crash_and_power_loss_at_each_operation() {
-    Stage::new(6, 100).strike_each("a rotation", &Stage::due(&[]), &CRASHES, 60);
+    Stage::new(4, 100).strike_each("a rotation", &Stage::due(&[]), &CRASHES, 60);
 }
 
 #[test]
@@ -255,8 +256,8 @@ fn pairs_of_kinds() -> Vec<(FaultKind, FaultKind)> {
     kinds.clone().flat_map(|one| kinds.clone().map(move |other| (one, other))).collect()
 }
 
-/// Of each pair of places between the opening of the gate and the end of the attempt the everyday run tries one
-/// combination of kinds, each time the next one; the long one tries them all.
+/// Of every other pair of places between the opening of the gate and the end of the attempt the everyday run tries one
+/// combination of kinds, each time the next one; the long one tries all pairs in all combinations.
 #[test]
 fn between_gate_and_conclusion_a_rotation_survives_each_pair_of_faults() {
     const THREADS: usize = 2;
@@ -278,5 +279,5 @@ fn between_gate_and_conclusion_a_rotation_survives_each_pair_of_faults() {
         let running: Vec<_> = (0..THREADS).map(|thread| scope.spawn(strike(thread))).collect();
         running.into_iter().map(|thread| thread.join().expect("each pair holds")).sum::<usize>()
     });
-    assert!(pairs > 1_000, "only {pairs} pairs of places");
+    assert!(pairs > 900, "only {pairs} pairs of places");
 }
