@@ -168,6 +168,39 @@ async fn f07_a_recovery_that_is_killed_at_step_after_step_ends_in_the_same_state
     assert_clean(&ledger);
 }
 
+/// Does a command that only looks have the log read from the disk?
+async fn drops_a_cache(bench: &Bench) -> bool {
+    let calls = tempfile::NamedTempFile::new().expect("made");
+    let place = calls.path().to_str().expect("UTF-8");
+    let words = ["strace", "-f", "-qq", "-o", place, "-e", "signal=none", "-e", "trace=fadvise64"];
+    *lock(&bench.prefix) = words.map(str::to_owned).to_vec();
+    bench.assert_is_handed_out("7", "by a command").await;
+    lock(&bench.prefix).clear();
+    std::fs::read_to_string(place).expect("read").contains("POSIX_FADV_DONTNEED")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_dead_process_left_is_read_from_the_disk_and_not_from_the_cache() {
+    if !is_possible() {
+        return;
+    }
+    let (bench, mut daemon) = idle().await;
+    bench.import_due("7").await;
+    daemon.wait_for_oa("refresh.succeeded", "7").await;
+    assert!(!drops_a_cache(&bench).await, "a daemon is at work, and its log is its own");
+    daemon.kill().await;
+    // Whether the cache is dropped is not to be seen; that a start does not go on before it is, is.
+    *lock(&bench.prefix) = from_the_start("fadvise64:error=EIO:when=1");
+    let mut daemon = bench.spawn(&[]);
+    lock(&bench.prefix).clear();
+    daemon.wait_for("store.failed").await;
+    daemon.wait_for("daemon.ready").await;
+    assert!(daemon.log().contains("tokens.db-wal cannot be synced"), "{}", daemon.log());
+    daemon.kill().await;
+    assert!(drops_a_cache(&bench).await, "I5: what was not synced is not handed out");
+    assert_refreshed_by_one_presentation(&bench, "after the start").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f16_a_commit_that_failed_and_yet_held_is_closed_as_not_presented() {
     if !is_possible() {

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::schema;
+use super::{schema, soundness};
 
 /// Why a store was not opened, by what has to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +227,7 @@ fn lock_holder(file: &File) -> Option<u32> {
 /// Opens the database for reading and writing, as [`make_ours`] leaves it.
 pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
     assert_sqlite();
+    soundness::settle_log(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     make_ours(Connection::open_with_flags(path, flags).map_err(|error| sql_error(path, error))?, path)
 }
@@ -255,6 +256,12 @@ pub(super) fn make_ours(conn: Connection, path: &Path) -> Result<Connection, Ope
 /// if the log is empty, and alone, for which it must be writable, if it is not.
 pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenError> {
     assert_sqlite();
+    let has_daemon = File::open(path).is_ok_and(|file| lock_holder(&file).is_some());
+    // While a daemon is at work SQLite shows only what it has synced. What a dead one was about to sync stands in the log
+    // as well, and is not handed out before it is on the disk; where it cannot be brought there, it is all that there is.
+    if !has_daemon && let Err(error) = soundness::settle_log(path) {
+        tracing::debug!(%error, "the log is read as it is");
+    }
     let has_log = || std::fs::metadata(beside(path, "-wal")).is_ok_and(|found| found.len() > 0);
     match look(path, Access::Shared) {
         Err(OpenError::Unavailable(_)) if has_log() => look(path, Access::Alone),
@@ -365,25 +372,16 @@ fn check_identity(conn: &Connection, path: &Path) -> Result<usize, OpenError> {
     })
 }
 
-/// Reads the whole database once and refuses a corrupt one.
-pub(super) fn check_integrity(conn: &Connection, path: &Path) -> Result<(), OpenError> {
-    let verdict: String = conn
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| sql_error(path, error))?;
-    if verdict == "ok" {
-        return Ok(());
-    }
-    Err(corrupt(path, &verdict))
-}
-
-fn corrupt(path: &Path, what: &str) -> OpenError {
+/// What is said of a corrupt database.
+pub(super) fn corrupt(path: &Path, what: &str) -> OpenError {
     OpenError::Unusable(format!(
         "{} is corrupt ({what}); keep a copy of it and restore a backup that no refresh has happened since",
         path.display()
     ))
 }
 
-fn io_error(what: &str, error: &io::Error) -> OpenError {
+/// A file's error, by what has to be done about it.
+pub(super) fn io_error(what: &str, error: &io::Error) -> OpenError {
     if error.kind() == io::ErrorKind::PermissionDenied {
         return OpenError::NotPermitted(format!(
             "{what}: permission denied; run as the user that owns the store"

@@ -24,6 +24,7 @@ mod rows;
 mod schema;
 mod settle;
 mod slots;
+mod soundness;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -21,6 +21,7 @@ use super::journal;
 use super::medium::{self, Medium};
 use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
+use super::soundness;
 use super::writer::{StoreError, Writer, classify};
 use crate::clock::Reading;
 use crate::failpoint;
@@ -76,7 +77,7 @@ impl Opened {
         file::ensure_database(path)?;
         let lock = file::lock(path)?;
         let conn = file::connect(path)?;
-        file::check_integrity(&conn, path)?;
+        soundness::check_integrity(&conn, path)?;
         let slots_path = file::beside(path, "-slots");
         if !file::check_file(&slots_path)? {
             file::create(&slots_path)?;
@@ -101,7 +102,7 @@ impl Opened {
     pub fn open_on(medium: Medium) -> Result<Opened, OpenError> {
         let Medium { path, vfs, slots } = medium;
         let conn = medium::connect(&path, &vfs)?;
-        file::check_integrity(&conn, &path)?;
+        soundness::check_integrity(&conn, &path)?;
         Ok(Opened { path, conn, slots: Slots::over(slots), lock: None })
     }
 

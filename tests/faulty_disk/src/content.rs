@@ -88,6 +88,20 @@ impl Content {
         }
     }
 
+    /// What is clean is read anew: what was in doubt turns out to be there or not. What is dirty stays.
+    pub(crate) fn drop_cache(&mut self, odds: &mut Odds) {
+        for piece in std::mem::take(&mut self.doubts) {
+            odds.keep_some_of(&piece, &mut self.synced);
+        }
+        self.bytes.clone_from(&self.synced);
+        for change in &self.unsynced {
+            match change {
+                Change::Written(piece) => piece.put_into(&mut self.bytes),
+                Change::Resized(length) => self.bytes.resize(*length, 0),
+            }
+        }
+    }
+
     /// Of what is in doubt, nothing is within this range any more.
     fn settle(&mut self, from: usize, to: usize) {
         let pieces = std::mem::take(&mut self.doubts);
@@ -234,6 +248,9 @@ mod tests {
         content.sync();
         assert_eq!(content.bytes, [7; 100]);
         assert!(content.after_power_loss(&mut Odds::of(0)).bytes.is_empty());
+        content.write(50, &[8; 10]);
+        content.drop_cache(&mut Odds::of(0));
+        assert_eq!(content.bytes, [[0; 50].as_slice(), &[8; 10]].concat(), "what is dirty stays");
     }
 
     #[test]

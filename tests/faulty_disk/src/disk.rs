@@ -133,6 +133,11 @@ impl Disk {
         self.computer.machine().faults.disarm();
     }
 
+    /// What had gone wrong for good goes well again; faults that are still to come stay armed.
+    pub fn repair(&self) {
+        self.computer.machine().faults.repair();
+    }
+
     /// How many of the armed faults have struck so far.
     pub fn has_struck(&self) -> usize {
         self.computer.machine().faults.struck()
@@ -217,6 +222,15 @@ impl RawFile {
     /// When it is struck by a fault, or the process is dead.
     pub fn sync(&self) -> io::Result<()> {
         Ok(self.open.sync()?)
+    }
+
+    /// Has everybody read from the platter what is not waiting to be written (`POSIX_FADV_DONTNEED`). What a failed sync has
+    /// left in doubt turns out to be there, or not, or in parts, by the seed; by seed 0 none of it.
+    ///
+    /// # Errors
+    /// When the process is dead.
+    pub fn drop_cache(&self, seed: u64) -> io::Result<()> {
+        Ok(self.open.drop_cache(seed)?)
     }
 
     /// Does its name still lead to it?

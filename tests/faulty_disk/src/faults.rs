@@ -17,11 +17,11 @@ pub struct Fault {
 pub enum FaultKind {
     /// It is not done: an error of the device (`EIO`), once.
     Io,
-    /// This and every later counted operation: `EIO`, until [`Disk::disarm`](crate::Disk::disarm).
+    /// This and every later counted operation: `EIO`, until [`Disk::repair`](crate::Disk::repair).
     IoForever,
     /// It is not done: no room (`ENOSPC`), once, whatever it is.
     Full,
-    /// This and every later one that needs room: `ENOSPC`, until [`Disk::disarm`](crate::Disk::disarm).
+    /// This and every later one that needs room: `ENOSPC`, until [`Disk::repair`](crate::Disk::repair).
     FullForever,
     /// The first half of a write is done, then there is no room. Of another operation nothing is done: `EIO`.
     ShortWrite,
@@ -98,6 +98,10 @@ impl Faults {
 
     pub(crate) fn disarm(&mut self) {
         self.armed.clear();
+        self.repair();
+    }
+
+    pub(crate) fn repair(&mut self) {
         self.lasting = None;
     }
 

@@ -16,7 +16,7 @@
 //! The same calls have the same outcome. What SQLite itself rolls (the salts of a write-ahead log) comes from its own
 //! generator, and nothing here depends on it.
 //!
-//! This crate is the one place with `unsafe`, in `vfs.rs`: SQLite asks for C functions.
+//! This crate is the one place with `unsafe`, in `vfs/`: SQLite asks for C functions.
 
 mod content;
 mod dice;

@@ -287,6 +287,11 @@ impl Machine {
         synced
     }
 
+    pub(crate) fn drop_cache(&mut self, ticket: Ticket, seed: u64) -> Result<(), Trouble> {
+        self.node(ticket)?.content.drop_cache(&mut Odds::of(seed));
+        Ok(())
+    }
+
     pub(crate) fn sync_names(&mut self) -> Result<(), Trouble> {
         if self.is_down {
             return Err(Trouble::Down);

@@ -69,6 +69,10 @@ impl OpenFile {
         self.computer.machine().sync(self.ticket)
     }
 
+    pub(crate) fn drop_cache(&self, seed: u64) -> Result<(), Trouble> {
+        self.computer.machine().drop_cache(self.ticket, seed)
+    }
+
     pub(crate) fn has_moved(&self) -> bool {
         !self.computer.machine().has_name(self.ticket)
     }
