@@ -5,6 +5,7 @@
 //! there is no lock file to delete by mistake. It must be held for life: closing any descriptor of the file
 //! would drop SQLite's locks of this process.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, limits::Limit};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -323,6 +324,10 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     size_log(conn, 0)?;
     conn.query_row("PRAGMA journal_size_limit = 1048576", [], |_| Ok(()))?;
+    // What is copied to undo a statement has tokens in it, and would go into a file elsewhere once it is large.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // A plan does not depend on what is bound: else each execution with another value may compile its statement anew.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     // All that there are: by default there is room for sixteen, and each rotation would compile most of its own anew.
     conn.set_prepared_statement_cache_capacity(128);
