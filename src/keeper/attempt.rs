@@ -33,9 +33,9 @@ const SLOW_STORE: Duration = Duration::from_secs(2);
 /// is one, then leaves the OA uncertain.
 ///
 /// Returns whether anything was tried.
-pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due) -> bool {
+pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due, claim: Option<Claim>) -> bool {
     let (id, oa_id) = (AttemptId::random(), due.oa_id.clone());
-    match tokio::spawn(run(Arc::clone(&keeper), id, due)).await {
+    match tokio::spawn(run(Arc::clone(&keeper), id, due, claim)).await {
         Ok(has_tried) => {
             if has_tried {
                 keeper.wake.notify_one();
@@ -76,24 +76,19 @@ async fn abandon(keeper: &Keeper, id: AttemptId, oa_id: &OaId) {
 }
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried.
-async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
-    let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
-    let Some(hold) = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app) else { return false };
+async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due, claim: Option<Claim>) -> bool {
+    let Some(hold) = keeper.claims.take_for_attempt(&due.oa_id, &due.app_id, due.most_of_app) else {
+        return false;
+    };
     let Some(slot) = keeper.store.take_slot() else { return false };
-    let claim = match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
-        Ok(Claimed::Due(claim)) => claim,
-        Ok(Claimed::NotNow) => return false,
-        Ok(Claimed::Unproven) => {
-            if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
-                events::reauthorization_required(&oa_id, Reason::ResponseLost);
-            }
-            return false;
-        }
-        Err(StoreError::Broken(what)) => {
-            keeper.pass_over(&oa_id, &what);
-            return false;
-        }
-        Err(StoreError::Unavailable(_) | StoreError::Closed) => return false,
+    // What the sweep read a moment ago may be old: under this lock the journal's transaction reads the row again, and
+    // writes nothing if it is not as it was.
+    let claim = match claim {
+        Some(claim) => claim,
+        None => match self::claim(&keeper, due).await {
+            Some(claim) => claim,
+            None => return false,
+        },
     };
     let settings = keeper.settings();
     // A reload is under way: the app is in the store already, or still, and not in these settings.
@@ -103,6 +98,22 @@ async fn run(keeper: Arc<Keeper>, id: AttemptId, due: Due) -> bool {
     let exposure = Arc::new(Exposure::of(&keeper.exposed));
     Attempt { keeper, settings, claim, id, begun: Instant::now(), exposure, _hold: hold }.run(slot).await;
     true
+}
+
+/// Reads what the attempt is to work with. `None`: there is nothing to do now.
+async fn claim(keeper: &Keeper, due: Due) -> Option<Claim> {
+    let Due { oa_id, is_on_demand, .. } = due;
+    match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
+        Ok(Claimed::Due(claim)) => return Some(claim),
+        Ok(Claimed::NotNow) | Err(StoreError::Unavailable(_) | StoreError::Closed) => {}
+        Ok(Claimed::Unproven) => {
+            if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
+                events::reauthorization_required(&oa_id, Reason::ResponseLost);
+            }
+        }
+        Err(StoreError::Broken(what)) => keeper.pass_over(&oa_id, &what),
+    }
+    None
 }
 
 struct Attempt {

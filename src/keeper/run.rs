@@ -90,6 +90,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
+        measured: Mutex::default(),
         questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
         wake: Notify::new(),
         stop: stop.clone(),
@@ -224,9 +225,9 @@ fn needs_tls(config: &Config) -> bool {
 /// Brings the store up to the config, once it takes writes. `false`: it is time to stop.
 async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     let mut patience = recovery::Patience::new(&keeper.stop, &keeper.manager);
-    let managed = keeper.settings().managed.clone();
+    let managed = Arc::clone(&keeper.settings().managed);
     loop {
-        let prepared = match keeper.store.manage(managed.clone(), keeper.timing(), keeper.now()).await {
+        let prepared = match keeper.store.manage(Arc::clone(&managed), keeper.timing(), keeper.now()).await {
             Ok(()) => keeper.store.allow_trials(keeper.now()).await,
             Err(error) => Err(error),
         };
