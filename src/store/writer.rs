@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::file;
+
 /// How many writes are committed together at most.
 const LARGEST_BATCH: usize = 256;
 
@@ -186,8 +188,13 @@ fn work(
         *health = news;
         is_news
     });
+    let is_committed = outcome.is_ok();
     for (job, own_outcome) in done {
         job.answer(outcome.clone().and(own_outcome));
+    }
+    // What cannot be worked into the database now stays in the log, which is as durable.
+    if is_committed && let Err(error) = file::keep_log_short(conn) {
+        tracing::debug!(%error, "the log of the store stays long");
     }
 }
 
