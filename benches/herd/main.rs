@@ -25,12 +25,14 @@ const HERD: &str = "before_expiry = \"2h\"\njitter = \"0s\"\nmax_in_flight = 256
 const REMAINING: Duration = Duration::from_secs(3_600);
 const LIFE: Duration = Duration::from_secs(90_000);
 
-/// On fast clocks a token lives not 25 hours but six minutes, and the plans of a whole fleet fall into four of them.
+/// On fast clocks an hour is a minute: a token lives 25 minutes, and the plans of a whole fleet fall into its life.
 const FAST: &str = "before_expiry = \"1m\"\njitter = \"0s\"";
-const FAST_LIFE: Duration = Duration::from_secs(360);
+const FAST_LIFE: Duration = Duration::from_secs(1_500);
 const FAST_LEAD: Duration = Duration::from_secs(60);
-const FAST_SPREAD: Duration = Duration::from_secs(240);
+const FAST_SPREAD: Duration = Duration::from_secs(1_300);
 const FAST_WATCHED: Duration = Duration::from_secs(30);
+/// How long before the first plan the store begins to be filled, and for each OA.
+const HEAD_START: (Duration, Duration) = (Duration::from_secs(15), Duration::from_micros(1_200));
 
 /// This process, which has the simulator in it.
 const OWN: &str = "/proc/self";
@@ -80,8 +82,7 @@ async fn measure(due: usize, idle: usize, rounds: usize) -> Vec<Figure> {
     let mut alone = rotate_one_by_one(50).await;
     figures.push(at_most("answer sent → durable, p99, alone", percentile(&mut alone, 99), 5.0, " ms"));
     if idle > 0 {
-        figures.push(on_fast_clocks(idle).await);
-        figures.extend(at_rest(idle).await);
+        figures.extend(large_fleet(idle).await);
     }
     figures
 }
@@ -197,69 +198,63 @@ async fn rotate_one_by_one(count: usize) -> Vec<f64> {
     stage.delays(&events)
 }
 
-/// A fleet whose plans are spread over its life, and that life passes fast: how late is an OA begun with?
-async fn on_fast_clocks(oas: usize) -> Figure {
-    // Filling the store takes a while, in which nothing is to fall due yet.
-    let first =
-        SystemClock::new().now().plus(Duration::from_secs(10) + Duration::from_micros(600) * many(oas));
-    let plan = |n: usize| first.plus(FAST_SPREAD.mul_f64(n as f64 / oas as f64));
-    let fleet = Fleet { oas, life: FAST_LIFE, ends: &|n| plan(n).plus(FAST_LEAD), refresh: FAST };
-    let stage = Stage::set_up(&fleet).await;
+/// A large fleet: its start, at rest before anything is due, and on fast clocks when its plans fall due.
+async fn large_fleet(oas: usize) -> Vec<Figure> {
+    let many = u32::try_from(oas).expect("not that many");
+    let first = SystemClock::new().now().plus(HEAD_START.0 + HEAD_START.1 * many);
+    let ends = |n: usize| first.plus(FAST_SPREAD.mul_f64(n as f64 / oas as f64) + FAST_LEAD);
+    let stage = Stage::set_up(&Fleet { oas, life: FAST_LIFE, ends: &ends, refresh: FAST }).await;
     let mut daemon = stage.start(&[]);
-    let (mut plans, mut lateness) = (HashMap::<String, Time>::new(), Vec::new());
-    let until = first.plus(FAST_WATCHED);
-    tokio::task::block_in_place(|| {
-        daemon.until("daemon.ready", 1);
-        assert!(SystemClock::new().now() < first, "the store was filled too slowly");
-        loop {
-            let (which, event) = daemon.next(&["refresh.planned", "refresh.started"]);
-            if event.at > until {
-                break;
-            }
-            if which == 0 {
-                plans.insert(event.oa_id, event.refresh_at.expect("a time"));
-            } else {
-                let plan = plans.get(&event.oa_id).expect("said before");
-                lateness.push(event.at.as_millis().saturating_sub(plan.as_millis()) as f64 / 1e3);
-            }
-        }
-    });
+    tokio::task::block_in_place(|| daemon.until("daemon.ready", 1));
+    let ready = daemon.begun.elapsed().as_secs_f64();
+    // All of them were imported just now, which is said of each.
+    let planned = tokio::task::block_in_place(|| daemon.until("refresh.planned", oas));
+    let at_rest = first.since(SystemClock::new().now()).saturating_sub(Duration::from_secs(2));
+    assert!(at_rest >= Duration::from_secs(5), "the store was filled too slowly");
+    let before = daemon.processor_time();
+    tokio::time::sleep(at_rest).await;
+    let share = 100.0 * (daemon.processor_time() - before).as_secs_f64() / at_rest.as_secs_f64();
+    println!("{oas} OAs at rest: {:.1} MiB at the most since the start", daemon.memory("VmHWM"));
+    let resident = daemon.memory("VmRSS");
+    let mut lateness = tokio::task::block_in_place(|| on_fast_clocks(&mut daemon, planned, first));
     daemon.stop();
+    vec![
+        at_most(format!("{oas} OAs, start to ready"), ready, 1.0, " s"),
+        at_most(format!("{oas} OAs at rest, share of a core"), share, 0.5, " %"),
+        at_most(format!("{oas} OAs at rest, resident memory"), resident, 64.0, " MiB"),
+        at_most(
+            format!("{oas} OAs on fast clocks, start after plan, p99"),
+            percentile(&mut lateness, 99),
+            1.0,
+            " s",
+        ),
+    ]
+}
+
+/// How late each OA was begun with, in seconds, from when the first plan falls due.
+fn on_fast_clocks(daemon: &mut stage::Daemon, planned: Vec<stage::Event>, first: Time) -> Vec<f64> {
+    let plan = |event: stage::Event| (event.oa_id, event.refresh_at.expect("a time"));
+    let (mut plans, mut lateness): (HashMap<String, Time>, _) =
+        (planned.into_iter().map(plan).collect(), Vec::new());
+    let until = first.plus(FAST_WATCHED);
+    loop {
+        let (which, event) = daemon.next(&["refresh.planned", "refresh.started"]);
+        if event.at > until {
+            break;
+        }
+        if which == 0 {
+            plans.extend([plan(event)]);
+        } else {
+            let plan = plans.get(&event.oa_id).expect("said before");
+            lateness.push(event.at.as_millis().saturating_sub(plan.as_millis()) as f64 / 1e3);
+        }
+    }
     let rate = lateness.len() as f64 / FAST_WATCHED.as_secs_f64();
     println!(
         "fast clocks: {rate:.0} rotations/s begun, half of them within {:.3} s",
         percentile(&mut lateness, 50)
     );
-    let what = format!("{oas} OAs on fast clocks, start after plan, p99");
-    at_most(what, percentile(&mut lateness, 99), 1.0, " s")
-}
-
-fn many(oas: usize) -> u32 {
-    u32::try_from(oas).expect("not that many")
-}
-
-/// A large fleet of which nothing is due: start, memory, and processor time.
-async fn at_rest(oas: usize) -> Vec<Figure> {
-    let now = SystemClock::new().now();
-    let ends = |n: usize| now.plus(Duration::from_secs(10_800 + (n as u64 * 7) % 75_000));
-    let stage = Stage::set_up(&Fleet { oas, life: LIFE, ends: &ends, refresh: "" }).await;
-    let mut daemon = stage.start(&[]);
-    tokio::task::block_in_place(|| daemon.until("daemon.ready", 1));
-    let ready = daemon.begun.elapsed().as_secs_f64();
-    // All of them were imported just now, which is said of each.
-    tokio::task::block_in_place(|| daemon.until("refresh.planned", oas));
-    let before = daemon.processor_time();
-    let watched = Duration::from_secs(20);
-    tokio::time::sleep(watched).await;
-    let share = 100.0 * (daemon.processor_time() - before).as_secs_f64() / watched.as_secs_f64();
-    println!("{oas} idle OAs: {:.1} MiB at the most since the start", daemon.memory("VmHWM"));
-    let figures = vec![
-        at_most(format!("start to ready with {oas} OAs"), ready, 1.0, " s"),
-        at_most(format!("{oas} idle OAs, share of a core"), share, 0.5, " %"),
-        at_most(format!("{oas} idle OAs, resident memory"), daemon.memory("VmRSS"), 64.0, " MiB"),
-    ];
-    daemon.stop();
-    figures
+    lateness
 }
 
 fn percentile(values: &mut [f64], percent: usize) -> f64 {
