@@ -283,22 +283,51 @@ mod tests {
         assert_eq!(in_parts(APP), None);
     }
 
+    /// Lines that make all kinds of things of their neighbours.
+    fn some_lines() -> impl Strategy<Value = String> {
+        let line = proptest::sample::select(vec![
+            "[[oa]]",
+            "[[oa]]",
+            "[[oa]] # c",
+            " [[oa]]",
+            "[[oa]]x",
+            "[oa]",
+            "[oa.x]",
+            "oa = []",
+            "[[app]]",
+            "[log]",
+            "[[x]]",
+            "id = \"1\"",
+            "id = \"3\"",
+            "id=\"4\"",
+            "id = '5'",
+            "app = \"a\"",
+            "app = \"a\"",
+            "app = \"b\"",
+            "name = \"n\"",
+            "name = \"\\n\"",
+            "name = \"\"\"",
+            "\"\"\"",
+            "'''",
+            "level = '''",
+            "level = [",
+            "]",
+            "# c",
+            "",
+            "\r",
+            "level = \"info\"",
+        ]);
+        proptest::collection::vec(line, 0..3)
+            .prop_map(|lines| lines.iter().map(|line| format!("{line}\n")).collect())
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
         #[test]
         fn a_file_that_is_read_in_parts_means_what_it_means_as_a_whole(
-            lines in proptest::collection::vec(
-                proptest::sample::select(vec![
-                    "[[oa]]", "[[oa]]", "[[oa]] # c", " [[oa]]", "[[oa]]x", "[oa]", "[oa.x]", "oa = []", "[[app]]",
-                    "[log]", "[[x]]", "id = \"1\"", "id = \"2\"", "id=\"3\"", "id = '4'", "app = \"a\"", "app = \"a\"",
-                    "app = \"b\"", "name = \"n\"", "name = \"\\n\"", "name = \"\"\"", "\"\"\"", "'''", "x = '''",
-                    "x = [", "]", "# c", "", "\r", "level = \"info\"", "secret_key_file = \"s\"",
-                ]),
-                0..12,
-            ),
-            has_app in any::<bool>(),
+            before in some_lines(), between in some_lines(), after in some_lines(),
         ) {
-            let text = format!("{}{}\n", if has_app { APP } else { "" }, lines.join("\n"));
+            let text = format!("{before}{APP}{between}{OAS}{after}");
             if let Some(config) = in_parts(&text) {
                 prop_assert_eq!(Ok(config), whole(&text), "{}", text);
             }
