@@ -1,6 +1,8 @@
 //! Names of things: an OA, an app, an attempt. Newtypes, so that one is never handed where another belongs.
 //! Imports nothing of ours.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +18,13 @@ macro_rules! name {
         impl $name {
             /// The name as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        /// They are found, and in order, by their text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }
@@ -56,14 +65,27 @@ name! {
     AppId
 }
 
+/// An OA as the config has it. Large fleets are kept in memory as these, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Managed {
+    /// The app through which its tokens were granted.
+    pub app_id: AppId,
+    /// What people call it.
+    pub name: Option<Box<str>>,
+}
+
+/// The OAs that the config has.
+pub type Fleet = BTreeMap<OaId, Managed>;
+
 /// One attempt to refresh: from the claim to its verdict.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(uuid::Uuid);
 
 impl AttemptId {
-    /// A name that no other attempt has.
+    /// A name that no other attempt has. It begins with the time, so that the names of a journal of millions of
+    /// attempts are added where the last one stands, and not all over its index.
     pub fn random() -> AttemptId {
-        AttemptId(uuid::Uuid::new_v4())
+        AttemptId(uuid::Uuid::now_v7())
     }
 
     /// The 16 bytes that the store keeps.

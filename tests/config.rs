@@ -155,8 +155,8 @@ fn every_key_is_taken_over() {
     assert_eq!(app.secret_key.as_ref().map(|secret| secret.expose()), Some(SECRET));
     assert_eq!(app.token_url.as_str(), "http://127.0.0.1:9000/token");
     assert_eq!(app.api_url.as_str(), "http://[::1]:9000/api");
-    let oa = config.oas.values().next().expect("an OA");
-    assert_eq!((oa.id.as_str(), oa.app.as_str()), ("shop_A-1", "12"));
+    let (oa_id, oa) = config.oas.iter().next().expect("an OA");
+    assert_eq!((oa_id.as_str(), oa.app_id.as_str()), ("shop_A-1", "12"));
     assert_eq!(oa.name.as_deref(), Some("Cửa hàng A"));
     assert!(!format!("{config:?}").contains("CANARY"));
 }

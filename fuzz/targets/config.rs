@@ -41,7 +41,7 @@ fn assert_accepted(config: &Config, text: &str) {
     assert!(timing.retry_first <= timing.retry_max);
     assert!(config.remind.windows(2).all(|pair| pair[0] > pair[1]), "{:?}", config.remind);
     assert!(config.store_path.is_absolute());
-    assert!(config.oas.values().all(|oa| config.apps.contains_key(&oa.app)), "an OA without its app");
+    assert!(config.oas.values().all(|oa| config.apps.contains_key(&oa.app_id)), "an OA without its app");
     let urls = config.apps.values().flat_map(|app| [&app.token_url, &app.api_url]);
     for url in urls {
         assert!(matches!(url.scheme(), "https" | "http") && url.host().is_some(), "{url}");

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::{Failure, OaArgument, exit, owner, print, runtime, source};
 use crate::clock::{Clock, Moment, Reading, SystemClock, Time};
-use crate::config::{App, Config, Oa};
-use crate::id::OaId;
+use crate::config::{App, Config};
+use crate::id::{Managed, OaId};
 use crate::oauth::{Answer, GrantedTokens, Oddity, ProbeAnswer, Unreadable, read_token_answer};
 use crate::store::{Direct, Import, Imported};
 use crate::zalo::Door;
@@ -47,7 +47,13 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     }
     owner::take_on_owner(&config.store_path)?;
     let is_odd = tokens.oddities.contains(&Oddity::ExpiresIn);
-    let import = Import { oa_id, app_id: app.id.clone(), name: oa.name.clone(), tokens, obtained };
+    let import = Import {
+        oa_id,
+        app_id: app.id.clone(),
+        name: oa.name.as_deref().map(str::to_owned),
+        tokens,
+        obtained,
+    };
     let imported = Direct::open_to_write(&config.store_path)?.import(&import, &config.timing, &now)?;
     if is_odd {
         print("expires_in is missing or not a whole number of seconds; 90000 is assumed\n")?;
@@ -55,7 +61,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     report(&import.oa_id, imported)
 }
 
-fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Oa, &'c App), Failure> {
+fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Managed, &'c App), Failure> {
     let file = config.file.display();
     let oa = config.oas.get(oa_id).ok_or_else(|| {
         Failure::new(
@@ -63,8 +69,8 @@ fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Oa, &'c App),
             format!("{file} has no OA {oa_id}; add an [[oa]] section with id = \"{oa_id}\" and its app, then import again"),
         )
     })?;
-    let app = config.apps.get(&oa.app).ok_or_else(|| {
-        Failure::new(exit::CONFIG, format!("{file} has no app {}; add an [[app]] section", oa.app))
+    let app = config.apps.get(&oa.app_id).ok_or_else(|| {
+        Failure::new(exit::CONFIG, format!("{file} has no app {}; add an [[app]] section", oa.app_id))
     })?;
     Ok((oa, app))
 }

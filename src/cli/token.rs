@@ -10,11 +10,11 @@ use super::status::{json, unknown_oa};
 use super::{Failure, OaReport, complain, control, exit, print};
 use crate::clock::{Clock, Reading, SystemClock, Time};
 use crate::config::{self, Config};
-use crate::id::OaId;
+use crate::id::{Fleet, OaId};
 use crate::keeper;
 use crate::keeper::control::protocol::{Reply, Request};
 use crate::secret::Secret;
-use crate::store::{Direct, Managed, State, TokenAnswer, ValidToken};
+use crate::store::{Direct, State, TokenAnswer, ValidToken};
 
 #[derive(Serialize)]
 struct Record<'t> {
@@ -88,12 +88,7 @@ struct Found {
 }
 
 /// What the store and the running daemon know; the newer of two sets counts.
-fn find(
-    store_path: &Path,
-    managed: &BTreeMap<OaId, Managed>,
-    oa_id: &OaId,
-    now: &Reading,
-) -> Result<Found, Failure> {
+fn find(store_path: &Path, managed: &Fleet, oa_id: &OaId, now: &Reading) -> Result<Found, Failure> {
     let held = held_by_daemon(store_path, oa_id);
     let stored = Direct::open_to_read(store_path)
         .map_err(Failure::from)

@@ -9,8 +9,8 @@ use url::Url;
 use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
-use super::{App, Oa, Secrets, schema, values};
-use crate::id::{AppId, OaId};
+use super::{App, Secrets, schema, values};
+use crate::id::{AppId, Managed, OaId};
 use crate::secret::Secret;
 
 const TOKEN_URL: &str = "https://oauth.zaloapp.com/v4/oa/access_token";
@@ -19,7 +19,7 @@ const API_URL: &str = "https://openapi.zalo.me";
 /// The apps and OAs without a problem of their own.
 pub(super) struct Fleet {
     pub(super) apps: BTreeMap<AppId, App>,
-    pub(super) oas: BTreeMap<OaId, Oa>,
+    pub(super) oas: BTreeMap<OaId, Managed>,
     /// What reading the secret files showed to be unwise.
     pub(super) notes: Vec<String>,
 }
@@ -56,9 +56,7 @@ pub(super) fn fleet(document: &DeTable<'_>, around: &Around<'_>, report: &mut Re
     }
     let mut seen_oas = Seen::default();
     for section in Section::list(document, &schema::OA, report) {
-        if let Some(oa) = oa(&section, &seen_apps, &mut seen_oas, report) {
-            fleet.oas.insert(oa.id.clone(), oa);
-        }
+        fleet.oas.extend(oa(&section, &seen_apps, &mut seen_oas, report));
     }
     fleet
 }
@@ -163,14 +161,20 @@ fn url(
     }
 }
 
-fn oa(section: &Section<'_, '_>, apps: &Seen, seen: &mut Seen, report: &mut Report<'_>) -> Option<Oa> {
+fn oa(
+    section: &Section<'_, '_>,
+    apps: &Seen,
+    seen: &mut Seen,
+    report: &mut Report<'_>,
+) -> Option<(OaId, Managed)> {
     let id = id(section, "id", "[[oa]]", report);
     if let Some(id) = &id {
         seen.note(id, "OA", report);
     }
     let app = id_of_app(section, apps, report);
     let name = section.read("name", "\"Shop A\"", report, values::name);
-    Some(Oa { id: OaId::from(id?.value), app: AppId::from(app?), name })
+    let name = name.map(String::into_boxed_str);
+    Some((OaId::from(id?.value), Managed { app_id: AppId::from(app?), name }))
 }
 
 fn id_of_app(section: &Section<'_, '_>, apps: &Seen, report: &mut Report<'_>) -> Option<String> {

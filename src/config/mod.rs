@@ -9,6 +9,7 @@
 mod difference;
 mod files;
 mod fleet;
+mod plain;
 mod problems;
 mod schema;
 mod section;
@@ -19,14 +20,16 @@ mod warnings;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use toml::de::DeTable;
 use url::Url;
 
 pub use difference::Difference;
 pub use problems::Problems;
 
-use crate::id::{AppId, OaId};
+use crate::id::{AppId, Fleet};
 use crate::rotation::timing::Timing;
 use crate::secret::Secret;
 
@@ -88,8 +91,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The Zalo apps.
     pub apps: BTreeMap<AppId, App>,
-    /// The OAs that are kept; the app of each is in `apps`.
-    pub oas: BTreeMap<OaId, Oa>,
+    /// The OAs that are kept; the app of each is in `apps`. Shared with whoever works with them.
+    pub oas: Arc<Fleet>,
     /// Unwise things that only reading the files could tell.
     notes: Vec<String>,
 }
@@ -172,17 +175,6 @@ pub struct App {
     pub api_url: Url,
 }
 
-/// An Official Account that is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Oa {
-    /// Its id.
-    pub id: OaId,
-    /// The app through which its tokens were granted.
-    pub app: AppId,
-    /// What people call it.
-    pub name: Option<String>,
-}
-
 /// Reads and checks the config file, in the environment of this process.
 ///
 /// # Errors
@@ -204,12 +196,141 @@ pub fn store_path(file: &Path) -> Option<PathBuf> {
 /// # Errors
 /// Every problem of the text and of the files that it names, in the order of the text.
 pub fn parse(file: &Path, text: &str, secrets: Secrets, env: &Environment) -> Result<Config, Problems> {
+    match parse_in_parts(file, text, secrets, env) {
+        Some(config) => Ok(config),
+        None => parse_whole(file, text, secrets, env),
+    }
+}
+
+fn parse_whole(file: &Path, text: &str, secrets: Secrets, env: &Environment) -> Result<Config, Problems> {
     let mut report = problems::Report::new(file, text);
-    let (document, errors) = toml::de::DeTable::parse_recoverable(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         report.syntax(error.span().map_or(text.len(), |span| span.start), error.message());
     }
     let around = files::Around::new(file, secrets, env);
     let config = settings::config(file, document.get_ref(), &around, &mut report);
     report.conclude(config)
+}
+
+/// A large fleet, in little memory. `None`: it is not written plainly, or there is a problem.
+fn parse_in_parts(file: &Path, text: &str, secrets: Secrets, env: &Environment) -> Option<Config> {
+    let plain::Parted { rest, oas } = plain::part(text)?;
+    let are_whole = rest.iter().all(|part| DeTable::parse(part).is_ok());
+    let rest = rest.concat();
+    // Elsewhere it would be something that no section can be added to, or that has to be looked at together with them.
+    let has_other_oas = || DeTable::parse(&rest).is_ok_and(|rest| rest.get_ref().contains_key("oa"));
+    if oas.is_empty() || !are_whole || has_other_oas() {
+        return None;
+    }
+    let config = parse_whole(file, &rest, secrets, env).ok()?;
+    let are_known = oas.values().all(|oa| config.apps.contains_key(&oa.app_id));
+    are_known.then(|| Config { oas: Arc::new(oas), ..config })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const APP: &str = "[[app]]\nid = \"a\"\nsecret_key_file = \"s\"\n";
+    const OAS: &str = "[[oa]]\nid = \"1\"\napp = \"a\"\n\n# A shop.\n[[oa]] # another\n\tid=\"2\"\r\napp = \"a\"\n\
+                       name = \"Cửa hàng = [[oa]] # B\"\n";
+
+    fn in_parts(text: &str) -> Option<Config> {
+        parse_in_parts(Path::new("c.toml"), text, Secrets::LeaveAlone, &Environment::default())
+    }
+
+    fn whole(text: &str) -> Result<Config, Problems> {
+        parse_whole(Path::new("c.toml"), text, Secrets::LeaveAlone, &Environment::default())
+    }
+
+    #[test]
+    fn plain_sections_are_taken_out_wherever_they_stand_and_mean_the_same() {
+        let later = "[[oa]]\nid = \"3\"\napp = \"a\"";
+        for text in [
+            format!("{APP}{OAS}"),
+            format!("{OAS}{APP}{later}"),
+            format!("[log]\nlevel = \"info\"\n{OAS}{APP}[store]\npath = \"/x/y\"\n{later}"),
+        ] {
+            assert_eq!(in_parts(&text).as_ref(), whole(&text).ok().as_ref(), "{text}");
+            assert!(in_parts(&text).is_some_and(|config| config.oas.len() >= 2), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_or_not_right_goes_the_usual_way() {
+        for odd in [
+            "[[oa]]\nid = \"1\"\napp = \"a\"\n",
+            "[[oa]]\nid = \"9\"\n",
+            "[[oa]]\nid = \"9\"\napp = \"b\"\n",
+            "[[oa]]\nid = \"9\"\nid = \"9\"\napp = \"a\"\n",
+            "[[oa]]\nid = 9\napp = \"a\"\n",
+            "[[oa]]\nid = \"9\"\napp = \"a\"\nname = \"\\u0041\"\n",
+            "[[oa]]\nid = \"9\"\napp = \"a\"\nname = \"\"\"\nid = \"8\"\n\"\"\"\n",
+            "[[oa]]\nid = \"9\"\napp = \"a\" name = \"x\"\n",
+            "[[oa]]\nid = \"9\"\napp = \"a\"\ncolour = \"x\"\n",
+            "[[ oa ]]\nid = \"9\"\napp = \"a\"\n",
+            "[oa.x]\nid = \"9\"\n",
+            "[refresh_token]\nremind = [\n[[oa]]\nid = \"9\"\napp = \"a\"\n[log]\n]\n",
+            "[log]\nlevel = '''\n[[oa]]\nid = \"9\"\napp = \"a\"\n[x]\n'''\n",
+            "[log\n",
+        ] {
+            let text = format!("{APP}{OAS}{odd}");
+            assert_eq!(in_parts(&text), None, "{text}");
+        }
+        assert_eq!(in_parts(&format!("oa = []\n{APP}{OAS}")), None);
+        assert_eq!(in_parts(APP), None);
+    }
+
+    /// Lines that make all kinds of things of their neighbours.
+    fn some_lines() -> impl Strategy<Value = String> {
+        let line = proptest::sample::select(vec![
+            "[[oa]]",
+            "[[oa]]",
+            "[[oa]] # c",
+            " [[oa]]",
+            "[[oa]]x",
+            "[oa]",
+            "[oa.x]",
+            "oa = []",
+            "[[app]]",
+            "[log]",
+            "[[x]]",
+            "id = \"1\"",
+            "id = \"3\"",
+            "id=\"4\"",
+            "id = '5'",
+            "app = \"a\"",
+            "app = \"a\"",
+            "app = \"b\"",
+            "name = \"n\"",
+            "name = \"\\n\"",
+            "name = \"\"\"",
+            "\"\"\"",
+            "'''",
+            "level = '''",
+            "level = [",
+            "]",
+            "# c",
+            "",
+            "\r",
+            "level = \"info\"",
+        ]);
+        proptest::collection::vec(line, 0..3)
+            .prop_map(|lines| lines.iter().map(|line| format!("{line}\n")).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+        #[test]
+        fn a_file_that_is_read_in_parts_means_what_it_means_as_a_whole(
+            before in some_lines(), between in some_lines(), after in some_lines(),
+        ) {
+            let text = format!("{before}{APP}{between}{OAS}{after}");
+            if let Some(config) = in_parts(&text) {
+                prop_assert_eq!(Ok(config), whole(&text), "{}", text);
+            }
+        }
+    }
 }

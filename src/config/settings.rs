@@ -1,6 +1,7 @@
 //! The sections that stand once: each key with its default and its bounds.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -59,7 +60,7 @@ pub(super) fn config(
         remind,
         schedule,
         apps: fleet.apps,
-        oas: fleet.oas,
+        oas: Arc::new(fleet.oas),
         notes: fleet.notes,
     })
 }

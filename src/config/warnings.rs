@@ -116,7 +116,7 @@ fn fleet(config: &Config, warnings: &mut Vec<String>) {
                 warnings.push(format!("{key} of app {id} is http:// to this machine: is it a simulator?"));
             }
         }
-        if !config.oas.values().any(|oa| oa.app == app.id) {
+        if !config.oas.values().any(|oa| oa.app_id == app.id) {
             warnings.push(format!("App {} has no OA.", app.id));
         }
     }

@@ -24,8 +24,7 @@ use crate::id::AttemptId;
 use crate::oauth::refresh_form;
 use crate::rotation::{Exchange, Reason, Verdict, judge};
 use crate::store::{
-    Attempted, Claim, Claimed, Concluded, Due, Effect, Journalled, Slot, SpilledAnswer, StoreError,
-    ValidToken,
+    Attempted, Claim, Claimed, Concluded, Due, Effect, Journalled, SpilledAnswer, StoreError, ValidToken,
 };
 use crate::zalo::{Gate, JournalFailure, Presentation, Presented, Received};
 
@@ -37,9 +36,9 @@ const SLOW_STORE: Duration = Duration::from_secs(2);
 /// Refreshes one OA, in a task of its own: a panic in there costs no other OA anything, and no answer that came.
 ///
 /// Returns whether anything was tried.
-pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due) -> bool {
+pub(super) async fn run_guarded(keeper: Arc<Keeper>, due: Due, claim: Option<Claim>) -> bool {
     let begun = Arc::new(OnceLock::new());
-    match tokio::spawn(run(Arc::clone(&keeper), due, Arc::clone(&begun))).await {
+    match tokio::spawn(run(Arc::clone(&keeper), due, claim, Arc::clone(&begun))).await {
         Ok(has_tried) => {
             // With it goes what holds the OA, before the sweep looks for it again.
             drop(begun);
@@ -75,8 +74,25 @@ async fn finish_after_panic(attempt: &Arc<Attempt>) {
 
 /// Refreshes one OA, if it is still due and nobody else does. Returns whether anything was tried. From the moment that
 /// anything may be presented, `begun` has the attempt.
-async fn run(keeper: Arc<Keeper>, due: Due, begun: Arc<OnceLock<Arc<Attempt>>>) -> bool {
-    let Some((claim, hold, slot)) = claim(&keeper, due).await else { return false };
+async fn run(
+    keeper: Arc<Keeper>,
+    due: Due,
+    claim: Option<Claim>,
+    begun: Arc<OnceLock<Arc<Attempt>>>,
+) -> bool {
+    let Some(hold) = keeper.claims.take_for_attempt(&due.oa_id, &due.app_id, due.most_of_app) else {
+        return false;
+    };
+    let Some(slot) = keeper.store.take_slot() else { return false };
+    // What the sweep read a moment ago may be old: under this lock the journal's transaction reads the row again, and
+    // writes nothing if it is not as it was.
+    let claim = match claim {
+        Some(claim) => claim,
+        None => match self::claim(&keeper, due).await {
+            Some(claim) => claim,
+            None => return false,
+        },
+    };
     let settings = keeper.settings();
     // A reload is under way: the app is in the store already, or still, and not in these settings.
     if !settings.apps.contains_key(&claim.app_id) {
@@ -113,13 +129,11 @@ async fn run(keeper: Arc<Keeper>, due: Due, begun: Arc<OnceLock<Arc<Attempt>>>) 
     true
 }
 
-/// Takes the OA and a slot, if there is anything to do and both are free.
-async fn claim(keeper: &Keeper, due: Due) -> Option<(Claim, Hold, Slot)> {
-    let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
-    let hold = keeper.claims.take_for_attempt(&oa_id, &app_id, most_of_app)?;
-    let slot = keeper.store.take_slot()?;
+/// Reads what the attempt is to work with. `None`: there is nothing to do now.
+async fn claim(keeper: &Keeper, due: Due) -> Option<Claim> {
+    let Due { oa_id, is_on_demand, .. } = due;
     match keeper.store.claim(oa_id.clone(), is_on_demand, keeper.read_clock()).await {
-        Ok(Claimed::Due(claim)) => return Some((claim, hold, slot)),
+        Ok(Claimed::Due(claim)) => return Some(claim),
         Ok(Claimed::NotNow) | Err(StoreError::Unavailable(_) | StoreError::Closed) => {}
         Ok(Claimed::Unproven) => {
             if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {

@@ -8,8 +8,13 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use crate::id::{AppId, OaId};
 
-/// The OAs that something works on, each with its app if it is an attempt.
-type Held = BTreeMap<OaId, Option<AppId>>;
+#[derive(Default)]
+struct Held {
+    /// The OAs that something works on, each with its app if it is an attempt.
+    oas: BTreeMap<OaId, Option<AppId>>,
+    /// How many of these are attempts of each app: in a herd they are too many to be counted with each claim.
+    attempts: BTreeMap<AppId, u32>,
+}
 
 /// Which OAs something works on.
 #[derive(Clone, Default)]
@@ -26,9 +31,8 @@ impl Claims {
     /// its app are under way.
     pub(super) fn take_for_attempt(&self, oa_id: &OaId, app_id: &AppId, most_of_app: u32) -> Option<Hold> {
         let mut held = lock(&self.0);
-        let of_app = held.values().flatten().filter(|held| *held == app_id).count();
-        let has_room = u32::try_from(of_app).is_ok_and(|of_app| of_app < most_of_app);
-        has_room.then(|| self.insert(&mut held, oa_id, Some(app_id.clone()))).flatten()
+        let of_app = held.attempts.get(app_id).copied().unwrap_or(0);
+        (of_app < most_of_app).then(|| self.insert(&mut held, oa_id, Some(app_id.clone()))).flatten()
     }
 
     /// Takes the OA's lock for something that presents nothing, or `None` if something works on it.
@@ -37,33 +41,44 @@ impl Claims {
     }
 
     fn insert(&self, held: &mut Held, oa_id: &OaId, app_id: Option<AppId>) -> Option<Hold> {
-        if held.contains_key(oa_id) {
+        if held.oas.contains_key(oa_id) {
             return None;
         }
-        held.insert(oa_id.clone(), app_id);
+        if let Some(app_id) = &app_id {
+            *held.attempts.entry(app_id.clone()).or_default() += 1;
+        }
+        held.oas.insert(oa_id.clone(), app_id);
         Some(Hold { claims: self.clone(), oa_id: oa_id.clone() })
     }
 
     /// Does something work on this OA?
     pub(super) fn is_held(&self, oa_id: &OaId) -> bool {
-        lock(&self.0).contains_key(oa_id)
+        lock(&self.0).oas.contains_key(oa_id)
     }
 
     /// The OAs that attempts work on, each with its app.
     pub(super) fn attempts(&self) -> BTreeMap<OaId, AppId> {
         let held = lock(&self.0);
-        held.iter().filter_map(|(oa_id, app_id)| Some((oa_id.clone(), app_id.clone()?))).collect()
+        held.oas.iter().filter_map(|(oa_id, app_id)| Some((oa_id.clone(), app_id.clone()?))).collect()
     }
 
     /// On how many OAs attempts work.
     pub(super) fn count_attempts(&self) -> usize {
-        lock(&self.0).values().flatten().count()
+        lock(&self.0).oas.values().flatten().count()
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        lock(&self.claims.0).remove(&self.oa_id);
+        let mut held = lock(&self.claims.0);
+        if let Some(Some(app_id)) = held.oas.remove(&self.oa_id)
+            && let Some(attempts) = held.attempts.get_mut(&app_id)
+        {
+            *attempts -= 1;
+            if *attempts == 0 {
+                held.attempts.remove(&app_id);
+            }
+        }
     }
 }
 
@@ -83,5 +98,9 @@ mod tests {
             std::panic::resume_unwind(Box::new(()));
         }));
         assert!(unwound.is_err() && claims.take(&oa).is_some());
+        assert!(
+            claims.take_for_attempt(&oa, &app, 1).is_some(),
+            "its place among those of its app is free again"
+        );
     }
 }

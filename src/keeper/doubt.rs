@@ -14,7 +14,7 @@ use crate::id::{AttemptId, OaId};
 use crate::rotation::{
     Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh, whole_life,
 };
-use crate::store::{Doubt, Settled, StoreError};
+use crate::store::{Doubt, Settled};
 
 /// The questions under way.
 #[derive(Default)]
@@ -62,11 +62,10 @@ impl Keeper {
         lock(&self.doubts).0.insert(oa_id.clone(), asking);
     }
 
-    /// The uncertain OAs about which Zalo is to be asked now.
-    pub(super) async fn due_doubts(&self) -> Result<Vec<OaId>, StoreError> {
-        let uncertain = self.store.uncertain().await?;
+    /// Of the uncertain OAs those about which Zalo is to be asked now.
+    pub(super) fn due_doubts(&self, uncertain: &[OaId]) -> Vec<OaId> {
         let now = self.clock.read().uptime;
-        Ok(lock(&self.doubts).due(&uncertain, self.timing().settle, now))
+        lock(&self.doubts).due(uncertain, self.timing().settle, now)
     }
 }
 

@@ -48,7 +48,7 @@ pub use settings::managed;
 pub use signals::Caught;
 
 use crate::clock::{Clock, Reading, Time, Uptime};
-use crate::id::OaId;
+use crate::id::{AppId, OaId};
 use crate::rotation::{Roll, Timing};
 use crate::store::Store;
 use crate::telemetry::LogControl;
@@ -70,7 +70,9 @@ struct Keeper {
     settings: RwLock<Arc<Settings>>,
     claims: Claims,
     doubts: Mutex<Doubts>,
-    measuring: Mutex<BTreeSet<crate::id::AppId>>,
+    measuring: Mutex<BTreeSet<AppId>>,
+    /// When an app was measured that need not be measured now: so the store is not asked with each attempt.
+    measured: Mutex<BTreeMap<AppId, Time>>,
     /// A permit for each question about an uncertain attempt that is under way.
     questions: Arc<Semaphore>,
     /// Something may be due: a slot, a lock or the store became free.

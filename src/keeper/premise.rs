@@ -31,13 +31,18 @@ pub(super) struct Measurement {
 /// Begins to measure, if it is time to and nobody measures this app already.
 pub(super) async fn begin(keeper: &Arc<Keeper>, settings: &Settings, claim: &Claim) -> Option<Measurement> {
     let endpoint = settings.apps.get(&claim.app_id)?;
+    let known = lock(&keeper.measured).get(&claim.app_id).copied();
+    if known.is_some_and(|at| is_fresh(at, keeper.now())) {
+        return None;
+    }
     let access_token = claim.access_token.as_ref()?;
     if !lock(&keeper.measuring).insert(claim.app_id.clone()) {
         return None;
     }
     let under_way = UnderWay { keeper: Arc::clone(keeper), app_id: claim.app_id.clone() };
     let (before, measured_at) = keeper.store.premise(claim.app_id.clone()).await.ok()?;
-    if measured_at.is_some_and(|at| is_fresh(at, keeper.now())) {
+    if let Some(at) = measured_at.filter(|at| is_fresh(*at, keeper.now())) {
+        lock(&keeper.measured).insert(claim.app_id.clone(), at);
         return None;
     }
     let asked = tokio::select! {

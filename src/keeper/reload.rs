@@ -93,7 +93,7 @@ impl Reloader {
         failpoint::pass("reload.grown");
         let settings = Settings::of(&config, door);
         let timing = Arc::clone(&settings.timing);
-        keeper.store.manage(settings.managed.clone(), timing, keeper.now()).await.map_err(|error| {
+        keeper.store.manage(Arc::clone(&settings.managed), timing, keeper.now()).await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
         })?;
 

@@ -21,6 +21,7 @@ use super::{Keeper, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::failpoint;
+use crate::id::Fleet;
 use crate::rotation::Reason;
 use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
@@ -91,6 +92,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
+        measured: Mutex::default(),
         questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
         wake: Notify::new(),
         stop: stop.clone(),
@@ -231,13 +233,9 @@ fn needs_tls(config: &Config) -> bool {
 /// Brings the store up to the config, once it takes writes. `false`: it is time to stop.
 async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     let mut patience = recovery::Patience::new(&keeper.stop, &keeper.manager);
-    let managed = keeper.settings().managed.clone();
+    let managed = Arc::clone(&keeper.settings().managed);
     loop {
-        let prepared = match keeper.store.manage(managed.clone(), keeper.timing(), keeper.now()).await {
-            Ok(()) => keeper.store.allow_trials(keeper.now()).await,
-            Err(error) => Err(error),
-        };
-        match prepared {
+        match take_over(keeper, &managed).await {
             Ok(()) => break,
             Err(StoreError::Unavailable(what)) if patience.wait(&what).await => {}
             Err(StoreError::Unavailable(_)) => return Ok(false),
@@ -250,6 +248,13 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
         announce(&oa);
     }
     Ok(true)
+}
+
+async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
+    keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
+    keeper.store.allow_trials(keeper.now()).await?;
+    // Before anything is stamped in this run: a clock that jumps ahead now finds a day that it cannot turn.
+    keeper.store.turn_day(keeper.now(), Duration::ZERO).await.map(drop)
 }
 
 /// Says of an OA that is new to this run what a person has to do about it.

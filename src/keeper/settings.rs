@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::id::{AppId, OaId};
+use crate::id::{AppId, Fleet};
 use crate::rotation::Timing;
 use crate::secret::Secret;
-use crate::store::Managed;
 use crate::zalo::{Caps, Door};
 
 /// What the daemon works by. Whoever has begun something finishes it by the settings that he began with.
@@ -20,7 +19,7 @@ pub(super) struct Settings {
     pub(super) apps: BTreeMap<AppId, Endpoint>,
     /// Their names.
     pub(super) app_ids: Arc<BTreeSet<AppId>>,
-    pub(super) managed: BTreeMap<OaId, Managed>,
+    pub(super) managed: Arc<Fleet>,
     pub(super) remind: Vec<Duration>,
     pub(super) keep_history: Duration,
 }
@@ -55,10 +54,6 @@ impl Settings {
 }
 
 /// The OAs of the config, as the store wants them.
-pub fn managed(config: &Config) -> BTreeMap<OaId, Managed> {
-    config
-        .oas
-        .values()
-        .map(|oa| (oa.id.clone(), Managed { app_id: oa.app.clone(), name: oa.name.clone() }))
-        .collect()
+pub fn managed(config: &Config) -> Arc<Fleet> {
+    Arc::clone(&config.oas)
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Keeper, attempt, doubt, events, lock};
-use crate::store::{Health, StoreError, Sweep};
+use crate::id::OaId;
+use crate::store::{Claim, Due, Health, Look, StoreError, Sweep};
 
 /// However little happens, a sweep comes this often.
 const TICK: Duration = Duration::from_secs(5);
@@ -91,46 +92,57 @@ impl Keeper {
 
     /// Sweeps if it is time to, or if something was imported. Says whether it did, and how long to sleep.
     async fn sweep_or_look(self: &Arc<Keeper>, is_time: bool) -> Result<(bool, Duration), StoreError> {
-        let has_imports = self.announce_imports().await?;
+        let mut look = self.look(is_time).await?;
+        let has_imports = look.has_imports && self.announce_imports().await?;
+        if has_imports && !is_time {
+            look = self.look(true).await?;
+        }
         let has_swept = is_time || has_imports;
         if has_swept {
-            self.announce_expired().await?;
-            self.start_refreshes().await?;
-            self.start_questions().await?;
+            if look.has_expired {
+                self.announce_expired().await?;
+            }
+            self.start_refreshes(look.due);
+            self.start_questions(&look.uncertain);
         }
-        Ok((has_swept, self.until_next().await?.clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
+        Ok((has_swept, self.until_next(look.until_next).clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
+    }
+
+    /// Looks into the store. With `is_to_sweep` for as many refreshes as there are free slots, the most urgent first.
+    /// While the store does not take writes, nothing could be journalled, and so nothing is to begin.
+    async fn look(&self, is_to_sweep: bool) -> Result<Look, StoreError> {
+        let sweep = (is_to_sweep && self.is_store_well()).then(|| self.room()).flatten();
+        self.store.look(sweep, self.read_clock()).await
+    }
+
+    /// `None`: as much is under way as may be.
+    fn room(&self) -> Option<Sweep> {
+        let settings = self.settings();
+        let most = settings.timing.max_in_flight;
+        let under_way = self.claims.attempts();
+        let unused = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(under_way.len());
+        let free = self.store.free_slots().min(unused);
+        let apps = Arc::clone(&settings.app_ids);
+        (free > 0).then(|| Sweep { under_way, passed_over: self.passed_over(), apps, free, most })
     }
 
     fn is_store_well(&self) -> bool {
         *self.store.health().borrow() == Health::Well
     }
 
-    /// Starts as many refreshes as there are free slots, the most urgent first. While the store does not take
-    /// writes, nothing could be journalled, and so nothing is begun.
-    async fn start_refreshes(self: &Arc<Keeper>) -> Result<(), StoreError> {
-        let settings = self.settings();
-        let most = settings.timing.max_in_flight;
-        let under_way = self.claims.attempts();
-        let unused = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(under_way.len());
-        let free = self.store.free_slots().min(unused);
-        if free == 0 || !self.is_store_well() {
-            return Ok(());
-        }
-        let apps = Arc::clone(&settings.app_ids);
-        let sweep = Sweep { under_way, passed_over: self.passed_over(), apps, free, most };
-        for due in self.store.due_refreshes(sweep, self.read_clock()).await? {
+    fn start_refreshes(self: &Arc<Keeper>, due: Vec<(Due, Option<Claim>)>) {
+        for (due, claim) in due {
             if self.is_stopping() {
                 break;
             }
             if !self.claims.is_held(&due.oa_id) {
-                self.tasks.spawn(attempt::run_guarded(Arc::clone(self), due));
+                self.tasks.spawn(attempt::run_guarded(Arc::clone(self), due, claim));
             }
         }
-        Ok(())
     }
 
-    async fn start_questions(self: &Arc<Keeper>) -> Result<(), StoreError> {
-        let due = self.due_doubts().await?;
+    fn start_questions(self: &Arc<Keeper>, uncertain: &[OaId]) {
+        let due = self.due_doubts(uncertain);
         for oa_id in due.into_iter().filter(|oa_id| !self.claims.is_held(oa_id)) {
             let Ok(permit) = Arc::clone(&self.questions).try_acquire_owned() else { break };
             let keeper = Arc::clone(self);
@@ -141,7 +153,6 @@ impl Keeper {
                 }
             });
         }
-        Ok(())
     }
 
     /// Announces what was imported by another process. Says whether there was anything.
@@ -163,13 +174,12 @@ impl Keeper {
         Ok(())
     }
 
-    /// How long until something falls due that is not due yet.
-    async fn until_next(&self) -> Result<Duration, StoreError> {
-        let now = self.clock.read();
-        let plan = self.store.until_next_due(now.clone()).await?;
-        let question = lock(&self.doubts).next().map(|at| at.since(now.uptime));
+    /// How long until something falls due that is not due yet: this plan, or a question.
+    fn until_next(&self, plan: Option<Duration>) -> Duration {
+        let now = self.clock.read().uptime;
+        let question = lock(&self.doubts).next().map(|at| at.since(now));
         // A question that is due and still waits is under way, or waits for a lock: its end wakes the sweep.
         let question = question.filter(|wait| !wait.is_zero());
-        Ok(plan.into_iter().chain(question).min().unwrap_or(TICK))
+        plan.into_iter().chain(question).min().unwrap_or(TICK)
     }
 }

@@ -102,6 +102,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
+        measured: Mutex::default(),
         questions: Arc::new(Semaphore::new(1)),
         wake: Notify::new(),
         stop: CancellationToken::new(),
@@ -132,7 +133,7 @@ async fn released_into(trap: impl FnOnce(&Trap, &Trap)) -> (Vec<State>, usize) {
     simulator.fault(Rule::times(2, Fault::spent(simulator::Answer::Held)));
     let attempts = OAS.map(|id| {
         let due = Due { oa_id: OaId::from(id), app_id: AppId::from(id), most_of_app: 1, is_on_demand: false };
-        tokio::spawn(run_guarded(Arc::clone(&keeper), due))
+        tokio::spawn(run_guarded(Arc::clone(&keeper), due, None))
     });
     simulator.wait_until(|ledger| ledger.spends() == 2, DEADLINE).await.expect("both are presented");
     trap(&clock, &clock_at_the_door);

@@ -1,12 +1,10 @@
 //! The commands' way to the store: one connection, one verb, beside a daemon or without one.
 
 use rusqlite::Connection;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use super::file::{self, OpenError};
-use super::fleet::Managed;
 use super::import::{self, Import, Imported};
 use super::medium::{self, Medium};
 use super::overview::{self, AppStatus};
@@ -16,7 +14,7 @@ use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
 use super::writer::{StoreError, classify};
 use crate::clock::Reading;
 use crate::failpoint;
-use crate::id::{AttemptId, OaId};
+use crate::id::{AttemptId, Fleet, OaId};
 use crate::rotation::Timing;
 
 /// A store opened by a command.
@@ -96,11 +94,7 @@ impl Direct {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn statuses(
-        &self,
-        managed: &BTreeMap<OaId, Managed>,
-        now: &Reading,
-    ) -> Result<Vec<OaStatus>, StoreError> {
+    pub fn statuses(&self, managed: &Fleet, now: &Reading) -> Result<Vec<OaStatus>, StoreError> {
         self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, now))
     }
 
@@ -116,12 +110,7 @@ impl Direct {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn token(
-        &self,
-        managed: &BTreeMap<OaId, Managed>,
-        oa_id: &OaId,
-        now: &Reading,
-    ) -> Result<TokenAnswer, StoreError> {
+    pub fn token(&self, managed: &Fleet, oa_id: &OaId, now: &Reading) -> Result<TokenAnswer, StoreError> {
         self.read(|conn| view::token(conn, self.slots.as_ref(), managed, oa_id, now))
     }
 

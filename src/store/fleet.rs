@@ -2,55 +2,38 @@
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
-use super::rows;
+use super::present::{self, Claim, Claimed};
+use super::writer::{StoreError, classify};
+use super::{ends, import, rows};
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time, Uptime};
-use crate::id::{AppId, OaId};
+use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::rotation::{Retrying, Standing, Timing};
-
-/// An OA as the config has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Managed {
-    /// Its app.
-    pub app_id: AppId,
-    /// Its name for people.
-    pub name: Option<String>,
-}
 
 /// Takes over which OAs the config has. New ones get a row, the rest of the store is left unmanaged; nothing else
 /// changes, and no token goes.
-pub(super) fn manage(
-    tx: &Connection,
-    oas: &BTreeMap<OaId, Managed>,
-    timing: &Timing,
-    now: Time,
-) -> rusqlite::Result<()> {
-    let stored: BTreeMap<OaId, (Option<AppId>, Option<String>)> = tx
-        .prepare_cached("SELECT oa_id, app_id, name FROM oa")?
-        .query_map([], |row| {
-            let app_id = row.get::<_, Option<String>>(1)?.map(AppId::from);
-            Ok((OaId::from(row.get::<_, String>(0)?), (app_id, row.get(2)?)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let gone = stored.iter().filter(|(oa_id, (app_id, _))| app_id.is_some() && !oas.contains_key(*oa_id));
-    for (oa_id, _) in gone {
-        tx.prepare_cached("UPDATE oa SET app_id = NULL WHERE oa_id = ?1")?.execute([oa_id.as_str()])?;
+pub(super) fn manage(tx: &Connection, oas: &Fleet, timing: &Timing, now: Time) -> rusqlite::Result<()> {
+    let Compared { gone, other, missing } = compare(tx, oas)?;
+    for oa_id in gone {
+        tx.prepare_cached("UPDATE oa SET app_id = NULL WHERE oa_id = ?1")?.execute([oa_id])?;
     }
-    let is_as_wanted = |oa_id: &OaId, managed: &Managed| {
-        stored
-            .get(oa_id)
-            .is_some_and(|(app_id, name)| app_id.as_ref() == Some(&managed.app_id) && *name == managed.name)
-    };
-    for (oa_id, managed) in oas.iter().filter(|(oa_id, managed)| !is_as_wanted(oa_id, managed)) {
-        tx.prepare_cached(
-            "INSERT INTO oa (oa_id, app_id, name) VALUES (?1, ?2, ?3) ON CONFLICT (oa_id) DO UPDATE \
-             SET app_id = excluded.app_id, name = excluded.name",
-        )?
-        .execute(params![oa_id.as_str(), managed.app_id.as_str(), managed.name])?;
+    for (oa_id, managed) in other {
+        tx.prepare_cached("UPDATE oa SET app_id = ?2, name = ?3 WHERE oa_id = ?1")?.execute(params![
+            oa_id.as_str(),
+            managed.app_id.as_str(),
+            managed.name
+        ])?;
+    }
+    for (oa_id, managed) in missing {
+        tx.prepare_cached("INSERT INTO oa (oa_id, app_id, name) VALUES (?1, ?2, ?3)")?.execute(params![
+            oa_id.as_str(),
+            managed.app_id.as_str(),
+            managed.name
+        ])?;
     }
     // A program of the first version that still ran when the store was brought to the second left none.
     tx.execute(
@@ -59,6 +42,37 @@ pub(super) fn manage(
         [],
     )?;
     apps::reconsider(tx, None, timing, now)
+}
+
+/// What is different between the store and the config: of a large fleet that is little, and only that is kept.
+struct Compared<'c> {
+    /// Managed, and not in the config any more.
+    gone: Vec<String>,
+    /// There, with another app or name or not managed.
+    other: Vec<(&'c OaId, &'c Managed)>,
+    /// Not in the store.
+    missing: Vec<(&'c OaId, &'c Managed)>,
+}
+
+fn compare<'c>(conn: &Connection, oas: &'c Fleet) -> rusqlite::Result<Compared<'c>> {
+    let (mut gone, mut other) = (Vec::new(), Vec::new());
+    let mut missing: HashSet<&str> = oas.keys().map(OaId::as_str).collect();
+    let mut statement = conn.prepare_cached("SELECT oa_id, app_id, name FROM oa")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let text = |index| Ok::<_, rusqlite::Error>(row.get_ref(index)?.as_str_or_null()?);
+        let (oa_id, app_id, name) = (row.get_ref(0)?.as_str()?, text(1)?, text(2)?);
+        missing.remove(oa_id);
+        match oas.get_key_value(oa_id) {
+            None if app_id.is_some() => gone.push(oa_id.to_owned()),
+            None => {}
+            Some((_, managed))
+                if app_id == Some(managed.app_id.as_str()) && name == managed.name.as_deref() => {}
+            Some(found) => other.push(found),
+        }
+    }
+    let missing = oas.iter().filter(|(oa_id, _)| missing.contains(oa_id.as_str())).collect();
+    Ok(Compared { gone, other, missing })
 }
 
 /// What a refresh presupposes of an OA's row.
@@ -166,6 +180,45 @@ pub(super) fn due_refreshes(conn: &Connection, sweep: &Sweep, now: &Reading) -> 
     }
     due.truncate(free);
     Ok(due)
+}
+
+/// What a look at the store finds, all of it at one moment.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// The OAs whose refresh is to begin, the most urgent first. With each what its attempt is to work with, where that
+    /// could be read.
+    pub due: Vec<(Due, Option<Claim>)>,
+    /// The uncertain OAs about which Zalo is to be asked.
+    pub uncertain: Vec<OaId>,
+    /// Somebody imported a set that was not announced yet.
+    pub has_imports: bool,
+    /// An access token has ended of which that was not said yet.
+    pub has_expired: bool,
+    /// How long until the next refresh falls due that is not due yet.
+    pub until_next: Option<Duration>,
+}
+
+/// Looks what there is to do. Without `sweep` no refresh is to begin.
+pub(super) fn look(conn: &Connection, sweep: Option<&Sweep>, now: &Reading) -> rusqlite::Result<Look> {
+    let mut look = Look {
+        due: Vec::new(),
+        uncertain: uncertain(conn)?,
+        has_imports: import::has_unsaid(conn)?,
+        has_expired: !ends::expired(conn, now)?.is_empty(),
+        until_next: until_next_due(conn, now)?,
+    };
+    for due in sweep.map_or(Ok(Vec::new()), |sweep| due_refreshes(conn, sweep, now))? {
+        let claim = match present::claim(conn, &due.oa_id, due.is_on_demand, now) {
+            Ok(Claimed::Due(claim)) => Some(claim),
+            Ok(Claimed::NotNow) => continue,
+            // Its attempt reads it once more, and says what is the matter.
+            Ok(Claimed::Unproven) => None,
+            Err(error) if matches!(classify(&error), StoreError::Broken(_)) => None,
+            Err(error) => return Err(error),
+        };
+        look.due.push((due, claim));
+    }
+    Ok(look)
 }
 
 /// How much room the windows of the apps have left, as it is used up.

@@ -30,7 +30,6 @@ mod tests;
 mod view;
 mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -41,7 +40,7 @@ pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
 pub use ends::OldGrant;
 pub use file::OpenError;
-pub use fleet::{Due, Hurried, Managed, Sweep};
+pub use fleet::{Due, Hurried, Look, Sweep};
 pub use import::{Import, Imported};
 pub use medium::{Medium, SlotFile};
 pub use overview::{AppStatus, Counts};
@@ -54,7 +53,8 @@ pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
 pub use writer::{Health, StoreError};
 
 use crate::clock::{Reading, Time};
-use crate::id::{AppId, AttemptId, OaId};
+pub use crate::id::Managed;
+use crate::id::{AppId, AttemptId, Fleet, OaId};
 use crate::rotation::{Premise, Proof, Reminder, Roll, Timing};
 use slots::Slots;
 use writer::Writer;
@@ -94,10 +94,11 @@ impl Store {
     /// Takes over which OAs the config has.
     pub async fn manage(
         &self,
-        oas: BTreeMap<OaId, Managed>,
+        oas: impl Into<Arc<Fleet>>,
         timing: Arc<Timing>,
         now: Time,
     ) -> Result<(), StoreError> {
+        let oas = oas.into();
         self.writer.call(true, move |tx| fleet::manage(tx, &oas, &timing, now)).await
     }
 
@@ -109,6 +110,12 @@ impl Store {
     /// How this app stands.
     pub async fn app_standing(&self, app_id: AppId) -> Result<AppStanding, StoreError> {
         self.writer.call(false, move |conn| Ok(apps::load(conn, &app_id)?.standing())).await
+    }
+
+    /// Looks what there is to do, in one go: a store that is busy with a herd answers only between two commits. Without
+    /// `sweep` no refresh is to begin.
+    pub async fn look(&self, sweep: Option<Sweep>, now: Reading) -> Result<Look, StoreError> {
+        self.writer.call(false, move |conn| fleet::look(conn, sweep.as_ref(), &now)).await
     }
 
     /// The OAs whose refresh is to begin, the most urgent first.
@@ -153,9 +160,10 @@ impl Store {
     /// The managed OAs about which a person has to do something before anything else can be done.
     pub async fn helpless(
         &self,
-        managed: BTreeMap<OaId, Managed>,
+        managed: impl Into<Arc<Fleet>>,
         now: Reading,
     ) -> Result<Vec<OaStatus>, StoreError> {
+        let managed = managed.into();
         self.writer.call(false, move |conn| view::helpless(conn, &managed, &now)).await
     }
 

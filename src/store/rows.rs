@@ -148,6 +148,27 @@ fn read_standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     Ok(standing)
 }
 
+const UPDATE: &str = "UPDATE oa SET app_id = :app_id, name = :name, generation = :generation, set_app_id = :set_app_id, \
+     access_token = :access_token, refresh_token = :refresh_token, refresh_token_digest = :refresh_token_digest, \
+     obtained_at = :obtained_at, obtained_uptime = :obtained_uptime, obtained_boot = :obtained_boot, \
+     access_token_expires_at = :access_token_expires_at, refresh_token_expires_at = :refresh_token_expires_at, \
+     state = :state, reason = :reason, next_action_at = :next_action_at, planned_at = :planned_at, \
+     failures = :failures, slow_tries = :slow_tries, last_error = :last_error, last_refresh_at = :last_refresh_at, \
+     reminded_step = :reminded_step, expiry_said = :expiry_said, import_unsaid = :import_unsaid, \
+     planned_uptime = :planned_uptime, planned_boot = :planned_boot, next_action_uptime = :next_action_uptime, \
+     granted_at = :granted_at, granted_until = :granted_until, grant_doubt_said = :grant_doubt_said \
+     WHERE oa_id = :oa_id";
+
+const INSERT: &str = "INSERT INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
+     refresh_token_digest, obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, \
+     refresh_token_expires_at, state, reason, next_action_at, planned_at, failures, slow_tries, last_error, \
+     last_refresh_at, reminded_step, expiry_said, import_unsaid, planned_uptime, planned_boot, next_action_uptime, \
+     granted_at, granted_until, grant_doubt_said) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, \
+     :access_token, :refresh_token, :refresh_token_digest, :obtained_at, :obtained_uptime, :obtained_boot, \
+     :access_token_expires_at, :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, \
+     :slow_tries, :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid, :planned_uptime, \
+     :planned_boot, :next_action_uptime, :granted_at, :granted_until, :grant_doubt_said)";
+
 /// Writes the row whole.
 pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
     let OaRow {
@@ -175,19 +196,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         .zip(planned.as_ref())
         .zip(planned_uptime)
         .map(|((next, planned), (uptime, _))| millis(uptime.plus(next.since(planned.time)).0));
-    conn.prepare_cached(
-        "INSERT OR REPLACE INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
-         refresh_token_digest, obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, \
-         refresh_token_expires_at, state, \
-         reason, next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, \
-         expiry_said, import_unsaid, planned_uptime, planned_boot, next_action_uptime, granted_at, granted_until, \
-         grant_doubt_said) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, :access_token, \
-         :refresh_token, :refresh_token_digest, :obtained_at, :obtained_uptime, :obtained_boot, :access_token_expires_at, \
-         :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, :slow_tries, \
-         :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid, :planned_uptime, :planned_boot, \
-         :next_action_uptime, :granted_at, :granted_until, :grant_doubt_said)",
-    )?
-    .execute(named_params! {
+    let parameters = named_params! {
         ":oa_id": oa_id.as_str(),
         ":app_id": app_id.as_ref().map(AppId::as_str),
         ":name": name,
@@ -218,7 +227,11 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         ":granted_at": grant.map(|grant| grant.granted_at.as_millis()),
         ":granted_until": grant.map(|grant| grant.until.as_millis()),
         ":grant_doubt_said": grant.is_some_and(|grant| grant.is_doubt_said),
-    })?;
+    };
+    // Replaced instead, it would move to another place, and with it all that its indexes say of it.
+    if conn.prepare_cached(UPDATE)?.execute(parameters)? == 0 {
+        conn.prepare_cached(INSERT)?.execute(parameters)?;
+    }
     Ok(())
 }
 

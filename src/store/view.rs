@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::apps::{self, AppStanding};
-use super::fleet::Managed;
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
-use crate::id::{AppId, AttemptId, OaId};
+use crate::id::{AppId, AttemptId, Fleet, Managed, OaId};
 use crate::oauth::GrantedTokens;
 use crate::rotation::{Reason, Retrying, Standing, Uncertain, Verdict};
 use crate::secret::Secret;
@@ -177,7 +176,7 @@ fn set_in_slot(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlit
 pub(super) fn statuses(
     conn: &Connection,
     slots: Option<&Slots>,
-    managed: &BTreeMap<OaId, Managed>,
+    managed: &Fleet,
     now: &Reading,
 ) -> rusqlite::Result<Vec<OaStatus>> {
     let presenting = presenting(conn)?;
@@ -201,11 +200,7 @@ pub(super) fn statuses(
 }
 
 /// The managed OAs without tokens, of another app, or with a row that lacks a part.
-pub(super) fn helpless(
-    conn: &Connection,
-    managed: &BTreeMap<OaId, Managed>,
-    now: &Reading,
-) -> rusqlite::Result<Vec<OaStatus>> {
+pub(super) fn helpless(conn: &Connection, managed: &Fleet, now: &Reading) -> rusqlite::Result<Vec<OaStatus>> {
     let candidates: Vec<String> = conn
         .prepare_cached(
             "SELECT oa_id FROM oa WHERE app_id IS NOT NULL AND (state = 'awaiting_grant' OR set_app_id <> app_id \
@@ -224,7 +219,7 @@ pub(super) fn helpless(
 
 /// The row as this config has it.
 fn as_managed(row: OaRow, managed: Option<&Managed>) -> OaRow {
-    let name = managed.map_or(row.name.clone(), |managed| managed.name.clone());
+    let name = managed.map_or(row.name.clone(), |managed| managed.name.as_deref().map(str::to_owned));
     OaRow { app_id: managed.map(|managed| managed.app_id.clone()), name, ..row }
 }
 
@@ -342,7 +337,7 @@ fn held_back(app: AppStanding, at: Time, now: Time) -> Option<Reason> {
 pub(super) fn token(
     conn: &Connection,
     slots: Option<&Slots>,
-    managed: &BTreeMap<OaId, Managed>,
+    managed: &Fleet,
     oa_id: &OaId,
     now: &Reading,
 ) -> rusqlite::Result<TokenAnswer> {

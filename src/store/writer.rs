@@ -1,9 +1,9 @@
 //! The one thread that works on the database: it commits together what waits together.
 //!
-//! Durability costs one sync a transaction, however many OAs are in it. Each write runs in a savepoint of its own,
-//! so that one bad row does not fail its neighbours, and is answered only after the COMMIT. A COMMIT that fails
-//! proves nothing about the disk: everything in it is answered as failed, and whoever needs it durable repeats it
-//! on this same connection. Reads are answered in their turn, outside of any transaction.
+//! Durability costs one sync a transaction, however many OAs are in it. One bad row does not fail its neighbours, and
+//! each write is answered only after the COMMIT. A COMMIT that fails proves nothing about the disk: everything in it is
+//! answered as failed, and whoever needs it durable repeats it on this same connection. Reads are answered in their
+//! turn, before the writes that wait with them.
 
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::file;
 use crate::failpoint;
 
 /// How many writes are committed together at most.
@@ -165,10 +166,7 @@ fn work(
     health: &watch::Sender<Health>,
 ) {
     let (writes, reads): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|job| job.is_write());
-    for mut read in reads {
-        let outcome = read.run(conn).map_err(|error| classify(&error));
-        read.answer(outcome);
-    }
+    answer_reads(conn, reads);
     if writes.is_empty() {
         return;
     }
@@ -191,35 +189,66 @@ fn work(
         *health = news;
         is_news
     });
+    let is_committed = outcome.is_ok();
     for (job, own_outcome) in done {
         job.answer(outcome.clone().and(own_outcome));
+    }
+    // What cannot be worked into the database now stays in the log, which is as durable.
+    if is_committed && let Err(error) = file::keep_log_short(conn) {
+        tracing::debug!(%error, "the log of the store stays long");
+    }
+}
+
+/// All of them see the same state, for which its lock is taken once.
+fn answer_reads(conn: &Connection, reads: Vec<Box<dyn Job>>) {
+    if reads.is_empty() {
+        return;
+    }
+    let begun = conn.execute_batch("BEGIN");
+    for mut read in reads {
+        let outcome =
+            begun.as_ref().map_err(classify).and_then(|()| read.run(conn).map_err(|error| classify(&error)));
+        read.answer(outcome);
+    }
+    if !conn.is_autocommit()
+        && let Err(error) = conn.execute_batch("ROLLBACK")
+    {
+        tracing::debug!(%error, "the end of reading");
     }
 }
 
 type Done = Vec<(Box<dyn Job>, Result<(), StoreError>)>;
 
 /// One transaction for all. The second value is the fate of the transaction, beside each job's own.
+///
+/// Nearly always all of them can be done, and a savepoint around each would have every page copied that it changes. So
+/// only where one could not be done, all is undone, and done anew with each in a savepoint of its own.
 fn commit_together(conn: &Connection, writes: Vec<Box<dyn Job>>) -> (Done, Result<(), StoreError>) {
     let mut done: Done = writes.into_iter().map(|job| (job, Ok(()))).collect();
-    let outcome = conn
-        .execute_batch("BEGIN IMMEDIATE")
-        .and_then(|()| {
-            for (job, own_outcome) in &mut done {
+    let mut outcome = in_transaction(conn, || done.iter_mut().try_for_each(|(job, _)| job.run(conn)));
+    if outcome.as_ref().is_err_and(|error| matches!(classify(error), StoreError::Broken(_))) {
+        outcome = in_transaction(conn, || {
+            done.iter_mut().try_for_each(|(job, own_outcome)| {
                 *own_outcome = in_savepoint(conn, job.as_mut())?;
-            }
-            failpoint::pass("store.committing");
-            conn.execute_batch("COMMIT")?;
-            failpoint::pass("store.committed");
-            Ok(())
-        })
-        .map_err(|error| StoreError::Unavailable(error.to_string()));
+                Ok(())
+            })
+        });
+    }
+    (done, outcome.map_err(|error| StoreError::Unavailable(error.to_string())))
+}
+
+fn in_transaction(conn: &Connection, work: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let outcome = conn.execute_batch("BEGIN IMMEDIATE").and_then(|()| work()).and_then(|()| {
+        failpoint::pass("store.committing");
+        conn.execute_batch("COMMIT")?;
+        failpoint::pass("store.committed");
+        Ok(())
+    });
     if !conn.is_autocommit() {
         // What could not be committed is undone, so that the next transaction starts from what is known.
-        if let Err(error) = conn.execute_batch("ROLLBACK") {
-            return (done, Err(StoreError::Unavailable(error.to_string())));
-        }
+        conn.execute_batch("ROLLBACK")?;
     }
-    (done, outcome)
+    outcome
 }
 
 /// Runs one write. `Err` is the disk's failure and ends the transaction; the inner error is the job's own.

@@ -101,7 +101,7 @@ async fn begin(
 
 fn begin_trial(keeper: &Arc<Keeper>, oa_id: &OaId, app_id: AppId) -> tokio::task::JoinHandle<bool> {
     let due = Due { oa_id: oa_id.clone(), app_id, most_of_app: 1, is_on_demand: true };
-    keeper.tasks.spawn(attempt::run_guarded(Arc::clone(keeper), due))
+    keeper.tasks.spawn(attempt::run_guarded(Arc::clone(keeper), due, None))
 }
 
 impl Waiting {

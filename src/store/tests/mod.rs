@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conclude::{Attempted, Concluded, Effect, conclude};
-use super::fleet::{self, Due, Managed, Sweep};
+use super::fleet::{self, Due, Sweep};
 use super::import::{Import, Imported, import};
 use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
 use super::settle::{self, Settled};
 use super::view::{self, State, TokenAnswer};
 use super::{AppChange, apps, day, ends, journal, resolve as decisions, rows, schema};
 use crate::clock::{Moment, Reading, Time, Uptime};
-use crate::id::{AppId, AttemptId, OaId};
+use crate::id::{AppId, AttemptId, Managed, OaId};
 use crate::oauth::{ErrorCode, GrantedTokens};
 use crate::rotation::{Proof, Reason, Roll, Timing, Verdict};
 use crate::secret::Secret;
