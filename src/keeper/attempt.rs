@@ -124,7 +124,7 @@ async fn run(
     attempt.present().await;
     let is_superseded = Arc::clone(attempt).finish().await;
     if let Some(measurement) = measurement.filter(|_| is_superseded) {
-        measurement.finish();
+        measurement.finish(attempt.obtained());
     }
     true
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::settings::Settings;
 use super::{Keeper, events, lock};
-use crate::clock::Time;
+use crate::clock::{Moment, Time};
 use crate::id::AppId;
-use crate::rotation::{Premise, Testimony};
+use crate::rotation::{Premise, Testimony, measure};
 use crate::store::{Claim, StoreError};
 
 /// How long a measurement holds.
@@ -57,12 +57,12 @@ fn is_fresh(measured_at: Time, now: Time) -> bool {
 }
 
 impl Measurement {
-    /// The successor is stored: the old token is asked about once more, in the background.
-    pub(super) fn finish(self) {
+    /// The successor, obtained then, is stored: the old token is asked about once more, in the background.
+    pub(super) fn finish(self, obtained: Moment) {
         let keeper = Arc::clone(&self.under_way.keeper);
         keeper.tasks.clone().spawn(async move {
             let measured = tokio::select! {
-                measured = self.ask(&keeper) => measured,
+                measured = self.ask(&keeper, &obtained) => measured,
                 () = keeper.stop.cancelled() => return,
             };
             if let Err(error) = measured {
@@ -71,7 +71,7 @@ impl Measurement {
         });
     }
 
-    async fn ask(&self, keeper: &Keeper) -> Result<(), StoreError> {
+    async fn ask(&self, keeper: &Keeper, obtained: &Moment) -> Result<(), StoreError> {
         let Claim { app_id, oa_id, access_token, access_token_expires_at, .. } = &self.claim;
         let settings = keeper.settings();
         let (Some(access_token), Some(endpoint)) = (access_token, settings.apps.get(app_id)) else {
@@ -79,11 +79,11 @@ impl Measurement {
         };
         tokio::time::sleep(settings.timing.settle).await;
         let testimony = settings.door.probe(&endpoint.api_url, access_token, oa_id).await;
-        let should_live = access_token_expires_at.is_some_and(|end| end > keeper.now());
-        let measured = match testimony {
-            Testimony::Accepted => Premise::OldTokenOutlives,
-            Testimony::Refused(_) if self.was_alive && should_live => Premise::OldTokenDies,
-            Testimony::Refused(_) | Testimony::Unclear(_) => return Ok(()),
+        let now = keeper.read_clock();
+        let was_to_live = self.was_alive && access_token_expires_at.is_some_and(|end| end > now.time);
+        let since = obtained.uptime_since(&now);
+        let Some(measured) = measure(&testimony, was_to_live, since, settings.timing.settle) else {
+            return Ok(());
         };
         keeper.store.record_premise(app_id.clone(), measured, keeper.now()).await?;
         if measured == Premise::OldTokenOutlives && self.before != measured {

@@ -32,7 +32,9 @@ pub use backoff::{Roll, longest_retry_after, retry_wait, slow_wait, throttled_wa
 pub use conclusion::{AppNews, AttemptEnd, Conclusion, Proof, Successor, after_proof, conclude, give_up};
 pub use plan::{Lifetimes, is_due, last_call, refresh_at, spread};
 pub use reminder::{Reminder, reminder};
-pub use settling::{Evidence, Premise, Settling, Step, Testimony, remaining_life, weigh, whole_life};
+pub use settling::{
+    Evidence, Premise, Settling, Step, Testimony, measure, remaining_life, weigh, whole_life,
+};
 pub use standing::{Reason, Retrying, Standing, Uncertain};
 pub use timing::{Timing, Unprovable};
 pub use verdict::{AnswerBytes, Ending, Exchange, LONGEST_BODY, Verdict, judge};

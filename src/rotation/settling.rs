@@ -90,6 +90,26 @@ pub enum Step {
     Unprovable,
 }
 
+/// What it says about an app's old tokens that one of them is asked about `since` its successor was asked for. A refusal
+/// says that they die only of one that was to live, and that was asked about no later than the second acceptance of an
+/// uncertain attempt is believed: else one that lives for some minutes more would pass for one that dies at once.
+pub fn measure(
+    testimony: &Testimony,
+    was_to_live: bool,
+    since: Option<Duration>,
+    settle: Duration,
+) -> Option<Premise> {
+    // Where `settle` is a second or less, a busy machine takes longer than twice that.
+    let latest = (2 * settle).max(settle + Duration::from_secs(3));
+    match testimony {
+        Testimony::Accepted => Some(Premise::OldTokenOutlives),
+        Testimony::Refused(_) if was_to_live && since.is_some_and(|since| since <= latest) => {
+            Some(Premise::OldTokenDies)
+        }
+        Testimony::Refused(_) | Testimony::Unclear(_) => None,
+    }
+}
+
 /// How long an access token that was obtained then, and ends at `end`, lives.
 pub fn whole_life(end: Option<Time>, obtained: &Moment) -> Duration {
     end.map_or(Duration::ZERO, |end| end.since(obtained.time))
@@ -206,6 +226,19 @@ mod tests {
         let outlives = |testimony| Evidence { premise: Premise::OldTokenOutlives, ..evidence(testimony) };
         assert_eq!(weigh(&outlives(Testimony::Accepted), &timing), Step::Unprovable);
         assert_eq!(weigh(&outlives(refused()), &timing), Step::Spent);
+    }
+
+    #[test]
+    fn a_refusal_long_after_the_successor_was_made_says_nothing_of_how_soon_old_tokens_die() {
+        let settle = Timing::default().settle;
+        let asked = |testimony, minutes: u64| {
+            measure(&testimony, true, Some(Duration::from_secs(60 * minutes)), settle)
+        };
+        assert_eq!(asked(refused(), 2), Some(Premise::OldTokenDies));
+        assert_eq!(asked(refused(), 3), None, "its answer waited for the disk, or the machine slept");
+        assert_eq!(asked(Testimony::Accepted, 3), Some(Premise::OldTokenOutlives));
+        assert_eq!(measure(&refused(), true, None, settle), None, "nobody knows how long ago it was");
+        assert_eq!(measure(&refused(), false, Some(settle), settle), None, "it died of age");
     }
 
     #[test]

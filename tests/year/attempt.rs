@@ -123,7 +123,7 @@ impl World {
             delivered: Delivered::Nothing,
             process: run,
         };
-        self.truth.presents(&claim.oa_id, set)?;
+        self.truth.presents(&self.zalo, &claim.oa_id, set)?;
         self.ledger.presented(&self.zalo, presentation, self.rules())?;
         self.meet_its_fate(id, &claim);
         Ok(())
@@ -241,7 +241,7 @@ impl World {
             self.ask_later(&oa_id, id, settle, Default::default());
         }
         if let (Some(was_alive), true) = (measuring, is_superseded(&attempted.verdict, &claim)) {
-            self.measure_later(claim, was_alive);
+            self.measure_later(claim, was_alive, attempted.obtained.clone());
         }
         self.look_at(&oa_id)?;
         self.sweep_in(0);
@@ -254,7 +254,7 @@ impl World {
         let presented =
             self.ledger.of_attempt(id).map(|presentation| (presentation.set, presentation.delivered));
         if let (Effect::Adopted { .. }, Some((set, _))) = (effect, presented) {
-            self.truth.may_succeed(oa_id, set)?;
+            self.truth.may_succeed(&self.zalo, oa_id, set)?;
         }
         let delivered = presented.map_or(Delivered::Nothing, |(_, delivered)| delivered);
         self.truth.concluded(id, oa_id, delivered, effect);

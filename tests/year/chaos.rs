@@ -85,7 +85,7 @@ impl Mishap {
 impl World {
     /// Something goes wrong, and the next thing is planned.
     pub async fn regular_mishap(&mut self) -> Result<(), String> {
-        let wait = self.between(HOUR, 36 * HOUR);
+        let wait = self.between(HOUR, 60 * HOUR);
         self.queue.push(self.clocks.truth + wait, Event::Mishap { is_regular: true });
         self.mishap().await
     }
@@ -129,7 +129,7 @@ impl World {
             Mishap::WrongSecret => {
                 let app_id = self.some_app();
                 self.weather.wrong_secrets.insert(app_id.clone());
-                self.relief_within(20 * HOUR, Relief::Secret(app_id));
+                self.relief_within(8 * HOUR, Relief::Secret(app_id));
             }
             Mishap::QuestionsFail => {
                 self.weather.questions_fail = true;
@@ -218,7 +218,7 @@ impl World {
         let app_id = self.some_app();
         self.note(|_| format!("{app_id}: {outage:?}"));
         self.weather.outages.insert(app_id.clone(), outage);
-        self.relief_within(30 * HOUR, Relief::Outage(app_id));
+        self.relief_within(8 * HOUR, Relief::Outage(app_id));
     }
 
     /// The config is changed and the program told; where the store does not take it, the old one stays.

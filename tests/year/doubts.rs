@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use zalo_tokend::clock::Uptime;
+use zalo_tokend::clock::{Moment, Uptime};
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::oauth::ErrorCode;
 use zalo_tokend::rotation::{
-    Evidence, Premise, Proof, Settling, Step as Verdict, Testimony, Unprovable, remaining_life, weigh,
+    Evidence, Proof, Settling, Step as Verdict, Testimony, Unprovable, measure, remaining_life, weigh,
     whole_life,
 };
 use zalo_tokend::store::{Claim, Doubt, Settled, Store, StoreError};
@@ -161,12 +161,12 @@ impl World {
         Some(self.question(&access) == Testimony::Accepted)
     }
 
-    pub fn measure_later(&mut self, claim: Claim, was_alive: bool) {
+    pub fn measure_later(&mut self, claim: Claim, was_alive: bool, obtained: Moment) {
         if let Some(process) = &mut self.process {
             process.measuring.insert(claim.app_id.clone());
         }
         let settle = self.settle();
-        self.later(settle, Step::Measure(Box::new(claim), was_alive));
+        self.later(settle, Step::Measure(Box::new(claim), was_alive, obtained));
     }
 
     pub fn stop_measuring(&mut self, app_id: &AppId) {
@@ -176,17 +176,15 @@ impl World {
     }
 
     /// … and once more, `settle` after its successor came.
-    pub async fn measure(&mut self, claim: &Claim, was_alive: bool) {
+    pub async fn measure(&mut self, claim: &Claim, was_alive: bool, obtained: &Moment) {
         self.stop_measuring(&claim.app_id);
         let (Some(store), Some(access)) = (self.store(), &claim.access_token) else { return };
-        let now = self.clocks.read().time;
-        let should_live = claim.access_token_expires_at.is_some_and(|end| end > now);
-        let measured = match self.question(access.expose()) {
-            Testimony::Accepted => Premise::OldTokenOutlives,
-            Testimony::Refused(_) if was_alive && should_live => Premise::OldTokenDies,
-            Testimony::Refused(_) | Testimony::Unclear(_) => return,
-        };
-        let stored = store.record_premise(claim.app_id.clone(), measured, now).await;
+        let now = self.clocks.read();
+        let was_to_live = was_alive && claim.access_token_expires_at.is_some_and(|end| end > now.time);
+        let (since, settle) = (obtained.uptime_since(&now), self.fleet.timing.settle);
+        let testimony = self.question(access.expose());
+        let Some(measured) = measure(&testimony, was_to_live, since, settle) else { return };
+        let stored = store.record_premise(claim.app_id.clone(), measured, now.time).await;
         self.note(|_| format!("{}: {measured:?}, by {} ({stored:?})", claim.app_id, claim.oa_id));
     }
 }

@@ -28,6 +28,7 @@ mod world;
 mod zalo;
 
 use std::process::ExitCode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use clap::Parser;
 use coverage::Coverage;
@@ -35,8 +36,6 @@ use world::{Outcome, World};
 
 /// Seeds that once found a fault, each with what it was.
 const REGRESSIONS: &str = include_str!("regressions.txt");
-/// How many rotations are lived through without arguments: a year of a few OAs.
-const EVERYDAY: u64 = 1_000;
 
 #[derive(Parser)]
 struct Arguments {
@@ -111,35 +110,66 @@ fn live_one(seed: u64, is_told: bool) -> Result<(), String> {
     Ok(())
 }
 
-fn live_many(arguments: &Arguments) -> Result<(), String> {
-    let wanted = arguments.rotations.unwrap_or(EVERYDAY);
-    let (mut sum, mut coverage, mut scenarios) = (Outcome::default(), Coverage::default(), 0);
-    let mut live = |seed| {
-        let (outcome, own) = live(seed, arguments.tell)?;
-        sum.add(&outcome);
-        coverage.add(own);
-        scenarios += 1;
-        Ok::<(Outcome, u64), String>((outcome, sum.rotations))
+/// What several scenarios came to.
+#[derive(Default)]
+struct Sum {
+    outcome: Outcome,
+    coverage: Coverage,
+    scenarios: u64,
+    failure: Option<String>,
+}
+
+/// Lives these scenarios until there were enough rotations, or one failed: as many at once as there are cores, each on one
+/// thread.
+fn live_until(seeds: impl Iterator<Item = u64> + Send, wanted: u64) -> Sum {
+    let (seeds, sum) = (Mutex::new(seeds), Mutex::new(Sum::default()));
+    let next = || {
+        let sum = lock(&sum);
+        if sum.failure.is_some() || sum.outcome.rotations >= wanted { None } else { lock(&seeds).next() }
     };
-    let known = if arguments.rotations.is_some() { regressions() } else { Vec::new() };
-    for seed in known {
-        live(seed)?;
-    }
-    let (first, mut rotations) = live(arguments.from)?;
-    live_again(arguments.from, &first)?;
-    for seed in arguments.from + 1.. {
-        if rotations >= wanted {
-            break;
+    let work = || {
+        while let Some(seed) = next() {
+            let lived = live(seed, false);
+            let mut sum = lock(&sum);
+            match lived {
+                Ok((outcome, coverage)) => {
+                    sum.outcome.add(&outcome);
+                    sum.coverage.add(coverage);
+                    sum.scenarios += 1;
+                }
+                Err(failure) => sum.failure = Some(failure),
+            }
         }
-        rotations = live(seed)?.1;
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+    sum.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn live_many(arguments: &Arguments) -> Result<(), String> {
+    let (first, _) = live(arguments.from, arguments.tell)?;
+    live_again(arguments.from, &first)?;
+    let Some(wanted) = arguments.rotations else {
+        println!("seed {}: {first}", arguments.from);
+        return Ok(());
+    };
+    let sum = live_until(regressions().into_iter().chain(arguments.from..), wanted);
+    sum.coverage.print();
+    println!("{} scenarios: {}", sum.scenarios, sum.outcome);
+    if let Some(failure) = sum.failure {
+        return Err(failure);
     }
-    coverage.print();
-    println!("{scenarios} scenarios: {sum}");
-    let never = coverage.never_met();
-    if !never.is_empty() && arguments.rotations.is_some() {
-        return Err(format!("never met: {}", never.join(", ")));
+    match sum.coverage.never_met() {
+        never if never.is_empty() => Ok(()),
+        never => Err(format!("never met: {}", never.join(", "))),
     }
-    Ok(())
 }
 
 fn regressions() -> Vec<u64> {

@@ -117,7 +117,8 @@ impl World {
         }
         let any = self.dice.usize(..presented);
         let set = self.ledger.presentations[any].set;
-        let is_current = self.truth.current(oa_id) == Some(set);
+        let current = self.truth.current(oa_id).map(|set| self.zalo.newest_of(set));
+        let is_current = current == Some(self.zalo.newest_of(set));
         match self.import(oa_id, set) {
             Some(Imported::Adopted { .. })
                 if self.zalo.set(set).is_spent && !self.zalo.variant.may_mislead() =>

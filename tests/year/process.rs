@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use faulty_disk::{Loss, RawFile};
 use zalo_tokend::clock::Uptime;
@@ -61,14 +62,21 @@ impl SlotFile for Slots {
 }
 
 impl World {
-    fn medium(&self) -> io::Result<Medium> {
+    /// The files as the program finds them; what it would do itself on this machine's disk before it opens them.
+    fn medium(&self, is_start: bool) -> io::Result<Medium> {
+        let log = format!("{DATABASE}-wal");
+        if is_start && self.disk.exists(&log) {
+            let log = self.disk.file(&log)?;
+            log.sync()?;
+            log.drop_cache(self.disk.operations())?;
+        }
         let slots = self.disk.file(&format!("{DATABASE}-slots"))?;
         Ok(Medium { path: DATABASE.into(), vfs: self.disk.vfs().to_owned(), slots: Box::new(Slots(slots)) })
     }
 
     /// A command opens the store. `None`: the disk does not let it.
     pub fn direct(&self) -> Option<Direct> {
-        Direct::open_on(self.medium().ok()?).ok()
+        Direct::open_on(self.medium(false).ok()?).ok()
     }
 
     /// The program is started; where the disk does not let it, once more after a while.
@@ -88,7 +96,7 @@ impl World {
     }
 
     fn recover(&mut self) -> Result<Store, String> {
-        let medium = self.medium().map_err(|error| error.to_string())?;
+        let medium = self.medium(true).map_err(|error| error.to_string())?;
         let opened = Opened::open_on(medium).map_err(|error| error.to_string())?;
         let (slots, now) = (self.fleet.timing.max_in_flight as usize, self.clocks.read());
         let timing = self.fleet.timing.clone();
@@ -122,6 +130,10 @@ impl World {
         let managed = store.manage(self.fleet.oas.clone(), self.fleet.timing.clone(), now.time).await;
         let ready = match managed {
             Ok(()) => store.allow_trials(now.time).await,
+            Err(error) => Err(error),
+        };
+        let ready = match ready {
+            Ok(()) => store.turn_day(now.time, Duration::ZERO).await.map(drop),
             Err(error) => Err(error),
         };
         if let Err(error) = ready {
@@ -259,12 +271,12 @@ impl World {
         let now = self.clocks.read();
         let Some(process) = &mut self.process else { return };
         let passed = now.uptime.since(std::mem::replace(&mut process.day_turned, now.uptime));
-        let ladder = [30, 14, 7].map(|days| std::time::Duration::from_millis(days * DAY));
+        let ladder = [30, 14, 7].map(|days| Duration::from_millis(days * DAY));
         let done = async {
             store.take_reminders(ladder.to_vec(), now.clone()).await?;
             store.take_old_grants(now.clone()).await?;
             let day = store.turn_day(now.time, passed).await?;
-            while store.prune(std::time::Duration::from_millis(90 * DAY), day).await? > 0 {}
+            while store.prune(Duration::from_millis(90 * DAY), day).await? > 0 {}
             Ok::<(), StoreError>(())
         };
         if let Err(error) = done.await {

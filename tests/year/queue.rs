@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use zalo_tokend::clock::Moment;
 use zalo_tokend::id::{AppId, AttemptId};
 use zalo_tokend::rotation::Exchange;
 use zalo_tokend::store::Claim;
@@ -35,8 +36,9 @@ pub enum Step {
     Heard(AttemptId, Exchange, Delivered),
     /// The store is asked again to take the answer.
     Conclude(AttemptId),
-    /// The token that this claim's successor superseded, and that was alive before or not, is asked about.
-    Measure(Box<Claim>, bool),
+    /// The token that this claim's successor, obtained then, superseded, and that was alive before or not, is asked
+    /// about.
+    Measure(Box<Claim>, bool, Moment),
     /// What cron does.
     Duties,
 }

@@ -9,7 +9,7 @@ use zalo_tokend::store::{Direct, Effect, OaStatus, State, TokenAnswer};
 use crate::clocks::{HOUR, MINUTE};
 use crate::ledger::Delivered;
 use crate::world::World;
-use crate::zalo::SetId;
+use crate::zalo::{SetId, Zalo};
 
 /// The set that an OA has durably.
 #[derive(Clone, Copy, Debug)]
@@ -121,22 +121,23 @@ impl Truth {
     }
 
     /// A set is adopted over the one that it was made from, and over no other that a person brought meanwhile.
-    pub fn may_succeed(&self, oa_id: &OaId, set: SetId) -> Result<(), String> {
-        if self.candidates(oa_id).any(|known| known.refresh == set) {
+    pub fn may_succeed(&self, zalo: &Zalo, oa_id: &OaId, set: SetId) -> Result<(), String> {
+        let newest = zalo.newest_of(set);
+        if self.candidates(oa_id).any(|known| zalo.newest_of(known.refresh) == newest) {
             return Ok(());
         }
         Err(format!("I4: {oa_id} adopts the successor of set {set} over {:?}", self.current.get(oa_id)))
     }
 
     /// What is presented is the newest token that the program can have. If it is one that may have been stored, it was.
-    pub fn presents(&mut self, oa_id: &OaId, set: SetId) -> Result<(), String> {
-        let Some(known) = self.candidates(oa_id).find(|known| known.refresh == set) else {
+    pub fn presents(&mut self, zalo: &Zalo, oa_id: &OaId, set: SetId) -> Result<(), String> {
+        let Some(known) = self.candidates(oa_id).find(|known| zalo.newest_of(known.refresh) == set) else {
             return Err(format!(
                 "I4: {oa_id} presents the token of set {set}, and has {:?}",
                 self.current.get(oa_id)
             ));
         };
-        if self.current(oa_id) != Some(set) {
+        if self.current(oa_id) != Some(known.refresh) {
             self.adopted(oa_id, known);
         }
         Ok(())
@@ -259,7 +260,7 @@ impl World {
         let Some(set) = self.truth.current(oa_id).filter(|_| is_said_of_the_token) else { return Ok(()) };
         let was_clock_right =
             self.clocks.right_since.is_some_and(|since| since <= self.zalo.set(set).made_at);
-        let is_alive = self.zalo.can_be_spent(set, self.clocks.truth);
+        let is_alive = self.zalo.can_be_spent(self.zalo.newest_of(set), self.clocks.truth);
         if is_alive && was_clock_right && !self.truth.excused.contains(oa_id) {
             return Err(format!("{oa_id} is given up ({reason}), and its token could still be used"));
         }

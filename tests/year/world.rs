@@ -104,7 +104,7 @@ impl World {
             _ => OldToken::Never,
         };
         let variant = Variant { old_token, reuse_revokes_family: dice.bool(), spent_is_empty: dice.bool() };
-        let count = dice.u32(3..=8);
+        let count = dice.u32(3..=24);
         let oas = (1..=count).map(|number| {
             let app_id = AppId::from(APPS[(number % 2) as usize]);
             (OaId::from(format!("oa-{number}")), Managed { app_id, name: None })
@@ -162,7 +162,8 @@ impl World {
             events += 1;
         }
         self.calm_down();
-        let calm = self.clocks.truth + 6 * DAY;
+        // The machine may sleep for four more, and an attempt may be asked about for one.
+        let calm = self.clocks.truth + 10 * DAY;
         while self.clocks.truth < calm {
             self.happen().await?;
             events += 1;
@@ -209,8 +210,8 @@ impl World {
             Step::Gate(attempt) => self.reach_gate(attempt).await,
             Step::Heard(attempt, exchange, delivered) => self.hear(attempt, exchange, delivered).await,
             Step::Conclude(attempt) => self.conclude(attempt).await,
-            Step::Measure(claim, was_alive) => {
-                self.measure(&claim, was_alive).await;
+            Step::Measure(claim, was_alive, obtained) => {
+                self.measure(&claim, was_alive, &obtained).await;
                 Ok(())
             }
             Step::Duties => {

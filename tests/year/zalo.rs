@@ -87,6 +87,11 @@ impl Zalo {
         self.by_refresh.get(refresh).copied()
     }
 
+    /// The set that this one's refresh token is of now: another one, if only the access token was renewed.
+    pub fn newest_of(&self, id: SetId) -> SetId {
+        self.of_refresh(&self.sets[id].refresh).unwrap_or(id)
+    }
+
     pub fn of_access(&self, access: &str) -> Option<SetId> {
         self.by_access.get(access).copied()
     }
