@@ -1,20 +1,21 @@
 //! Points at which a test ends the program, or has a part of it panic.
 //!
-//! They are compiled in by the feature `failpoints` alone, which the tests of this package turn on for themselves and no
-//! other build does. With `ZALO_TOKEND_FAILPOINT=gate.opened=kill@1` in the environment the program kills itself, as
+//! They are compiled in by the feature `failpoints` alone, which the tests of this package turn on for themselves, and into
+//! builds with debug assertions alone: also the benches turn the feature on, and leave a release build where a person may
+//! install it from. With `ZALO_TOKEND_FAILPOINT=gate.opened=kill@1` in the environment the program kills itself, as
 //! `kill -9` does, at its first passage of that point; `panic` panics there, and `1+` does so from the first one on. Lines
 //! of our own and not the crate `fail`: that one has no action that kills, and would be a dependency of the program and not
 //! only of its tests. Imports nothing of ours.
 
 /// The program passes this point.
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(all(feature = "failpoints", debug_assertions)))]
 #[inline]
 pub const fn pass(_point: &str) {}
 
-#[cfg(feature = "failpoints")]
+#[cfg(all(feature = "failpoints", debug_assertions))]
 pub use armed::pass;
 
-#[cfg(feature = "failpoints")]
+#[cfg(all(feature = "failpoints", debug_assertions))]
 mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};

@@ -252,9 +252,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
 
 async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
     keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
-    keeper.store.allow_trials(keeper.now()).await?;
-    // Before anything is stamped in this run: a clock that jumps ahead now finds a day that it cannot turn.
-    keeper.store.turn_day(keeper.now(), Duration::ZERO).await.map(drop)
+    keeper.store.allow_trials(keeper.now()).await
 }
 
 /// Says of an OA that is new to this run what a person has to do about it.

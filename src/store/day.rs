@@ -4,8 +4,10 @@
 //! what is forgotten is gone. **Why the naive way fails.** A wall clock that is ahead by years makes everything old, and
 //! one that is behind, as it is on some machines until they are told the time, makes everything old that was stamped
 //! meanwhile. **The design.** The day moves forward only, never past the wall clock, and with each turn no further than
-//! time has truly passed since the turn before, by the clock that nobody sets. Tokens are stamped with it. **Accepted.**
-//! While the program does not run the day stands still, so that everything is remembered for that much longer.
+//! twice what has truly passed since the turn before, by the clock that nobody sets: so what is remembered for 400 days is
+//! remembered for 200 true ones under any clock, longer than a token lives. Tokens are stamped with it. **Accepted.** Time
+//! in which the program does not run, or that passes between the last turn and a stop, has to be caught up with, during
+//! which everything is remembered for longer.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
@@ -31,9 +33,10 @@ pub(super) fn today(conn: &Connection, now: Time) -> rusqlite::Result<Time> {
 pub(super) fn turn(tx: &Connection, now: Time, passed: Duration) -> rusqlite::Result<Time> {
     let before = match last(tx)? {
         Some(before) => before,
-        None => newest_stamp(tx)?.unwrap_or(now),
+        // Of an earlier version's stamps one may lie in the future.
+        None => newest_stamp(tx)?.map_or(now, |newest| newest.min(now)),
     };
-    let day = now.min(before.plus(passed)).max(before);
+    let day = now.min(before.plus(passed.saturating_mul(2))).max(before);
     tx.prepare_cached(
         "INSERT INTO fact (name, since) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET since = ?2",
     )?

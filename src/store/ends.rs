@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::apps;
 use super::rows::{self, OaRow, StoredSet};
+use super::writer::{StoreError, classify};
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
 use crate::id::{AppId, OaId};
 use crate::rotation::{Reminder, Standing, reminder};
@@ -57,8 +58,7 @@ pub(super) fn take_reminders(
         .collect::<rusqlite::Result<_>>()?;
     let mut due = Vec::new();
     for oa_id in ending {
-        // A row that cannot be read takes the reminders from no other.
-        let Ok(Some(mut row)) = rows::load(tx, &OaId::from(oa_id)) else { continue };
+        let Some(mut row) = readable(tx, &OaId::from(oa_id))? else { continue };
         let Some(set) = row.set.as_ref().filter(|_| is_neglected(&row, &held)) else { continue };
         if !is_time_certain(set, now) {
             continue;
@@ -110,7 +110,7 @@ pub(super) fn take_old_grants(tx: &Connection, now: &Reading) -> rusqlite::Resul
         .collect::<rusqlite::Result<_>>()?;
     let mut told = Vec::new();
     for oa_id in old.into_iter().map(OaId::from) {
-        let Ok(Some(mut row)) = rows::load(tx, &oa_id) else { continue };
+        let Some(mut row) = readable(tx, &oa_id)? else { continue };
         let is_certain = row.set.as_ref().is_some_and(|set| is_time_certain(set, now));
         let Some(grant) = row.grant.as_mut().filter(|_| is_certain) else { continue };
         grant.is_doubt_said = true;
@@ -138,6 +138,15 @@ pub(super) fn note_renewal(tx: &Connection, row: &mut OaRow, now: &Reading) -> r
         }
     }
     Ok(())
+}
+
+/// A row that cannot be read takes what is to be said from no other. A disk that fails is not passed over: by then the
+/// transaction may be undone.
+fn readable(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<OaRow>> {
+    match rows::load(conn, oa_id) {
+        Err(error) if matches!(classify(&error), StoreError::Broken(_)) => Ok(None),
+        loaded => loaded,
+    }
 }
 
 fn is_seen(conn: &Connection, fact: &str) -> rusqlite::Result<bool> {

@@ -289,6 +289,8 @@ fn look(path: &Path, access: Access) -> Result<Option<Connection>, OpenError> {
         if access == Access::Alone {
             conn.query_row("PRAGMA locking_mode = exclusive", [], |_| Ok(()))?;
         }
+        // Who only looks leaves the log as it is, also where nobody else has the database open.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         configure(&conn)
     };
     prepare().map_err(|error| sql_error(path, error))?;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
 use super::present::{self, Claim, Claimed};
-use super::writer::{StoreError, classify};
 use super::{ends, import, rows};
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time, Uptime};
 use crate::id::{AppId, Fleet, Managed, OaId};
@@ -211,10 +210,8 @@ pub(super) fn look(conn: &Connection, sweep: Option<&Sweep>, now: &Reading) -> r
         let claim = match present::claim(conn, &due.oa_id, due.is_on_demand, now) {
             Ok(Claimed::Due(claim)) => Some(claim),
             Ok(Claimed::NotNow) => continue,
-            // Its attempt reads it once more, and says what is the matter.
-            Ok(Claimed::Unproven) => None,
-            Err(error) if matches!(classify(&error), StoreError::Broken(_)) => None,
-            Err(error) => return Err(error),
+            // Its attempt reads it once more, and says what is the matter. What cannot be read of one OA delays no other.
+            Ok(Claimed::Unproven) | Err(_) => None,
         };
         look.due.push((due, claim));
     }

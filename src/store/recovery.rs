@@ -13,9 +13,11 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::Store;
 use super::conclude::{Attempted, Concluded, conclude};
+use super::day;
 use super::file::{self, OpenError, Place};
 use super::journal;
 use super::medium::{self, Medium};
@@ -75,6 +77,8 @@ impl Opened {
     /// When the store cannot or must not be opened.
     pub fn open(path: &Path) -> Result<Opened, OpenError> {
         file::ensure_database(path)?;
+        // Before the lock, by which a command that looks takes the log for one that is settled.
+        soundness::settle_log(path)?;
         let lock = file::lock(path)?;
         let conn = file::connect(path)?;
         soundness::check_integrity(&conn, path)?;
@@ -122,6 +126,8 @@ impl Opened {
         failpoint::pass("recovery.begun");
         self.checkpoint()?;
         failpoint::pass("recovery.checkpointed");
+        // Before anything is stamped: a clock that is ahead, or jumps, finds a day that it cannot turn.
+        self.transact(|tx| day::turn(tx, now.time, Duration::ZERO))?;
         let unavailable = |error: std::io::Error| StoreError::Unavailable(error.to_string());
         for index in 0..self.slots.count().map_err(unavailable)? {
             match self.slots.read(index).map_err(unavailable)? {

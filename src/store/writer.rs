@@ -225,7 +225,8 @@ type Done = Vec<(Box<dyn Job>, Result<(), StoreError>)>;
 /// only where one could not be done, all is undone, and done anew with each in a savepoint of its own.
 fn commit_together(conn: &Connection, writes: Vec<Box<dyn Job>>) -> (Done, Result<(), StoreError>) {
     let mut done: Done = writes.into_iter().map(|job| (job, Ok(()))).collect();
-    let mut outcome = in_transaction(conn, || done.iter_mut().try_for_each(|(job, _)| job.run(conn)));
+    let mut outcome =
+        in_transaction(conn, || done.iter_mut().try_for_each(|(job, _)| run_within(conn, job.as_mut())));
     if outcome.as_ref().is_err_and(|error| matches!(classify(error), StoreError::Broken(_))) {
         outcome = in_transaction(conn, || {
             done.iter_mut().try_for_each(|(job, own_outcome)| {
@@ -235,6 +236,17 @@ fn commit_together(conn: &Connection, writes: Vec<Box<dyn Job>>) -> (Done, Resul
         });
     }
     (done, outcome.map_err(|error| StoreError::Unavailable(error.to_string())))
+}
+
+/// Runs one write. SQLite undoes a whole transaction by itself at some failures of the disk; should a job not pass one on,
+/// those after it would be made durable one statement at a time.
+fn run_within(conn: &Connection, job: &mut dyn Job) -> rusqlite::Result<()> {
+    job.run(conn)?;
+    if conn.is_autocommit() {
+        let undone = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+        return Err(rusqlite::Error::SqliteFailure(undone, Some("the transaction was undone".to_owned())));
+    }
+    Ok(())
 }
 
 fn in_transaction(conn: &Connection, work: impl FnOnce() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
@@ -321,6 +333,28 @@ mod tests {
         assert_eq!(count(&writer).await, 0);
         insert(&writer, 8).await.expect("the next transaction is committed");
         assert_eq!(*health.borrow_and_update(), Health::Well);
+    }
+
+    #[test]
+    fn i4_where_a_transaction_was_undone_under_a_job_nothing_of_the_others_is_made_durable() {
+        struct Statement(&'static str);
+        impl Job for Statement {
+            fn is_write(&self) -> bool {
+                true
+            }
+            fn run(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+                conn.execute_batch(self.0)
+            }
+            fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
+        }
+        let conn = database();
+        // As SQLite does by itself where the disk fails it, and some job goes on as if nothing had happened.
+        let undone = Statement("INSERT INTO t VALUES (1); ROLLBACK");
+        let (_, outcome) =
+            commit_together(&conn, vec![Box::new(undone), Box::new(Statement("INSERT INTO t VALUES (2)"))]);
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+        let count: i64 = conn.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).expect("counted");
+        assert_eq!(count, 0);
     }
 
     #[tokio::test]

@@ -132,10 +132,6 @@ impl World {
             Ok(()) => store.allow_trials(now.time).await,
             Err(error) => Err(error),
         };
-        let ready = match ready {
-            Ok(()) => store.turn_day(now.time, Duration::ZERO).await.map(drop),
-            Err(error) => Err(error),
-        };
         if let Err(error) = ready {
             drop(store);
             self.note(|_| format!("the start waits: {error}"));

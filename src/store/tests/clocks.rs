@@ -151,6 +151,18 @@ fn i3_no_token_is_forgotten_because_it_was_seen_by_a_clock_that_was_behind() {
 }
 
 #[test]
+fn i3_no_token_is_forgotten_because_an_earlier_version_stamped_one_in_the_future() {
+    let bench = Bench::with_a_set();
+    spend(&bench, 1);
+    let ahead = START.plus(HOUR * 24 * 3_650).as_millis();
+    let newest = "UPDATE refresh_token SET first_seen_at = ?1 WHERE presented_by IS NULL";
+    assert_eq!(bench.conn.execute(newest, [ahead]).expect("stamped"), 1);
+    bench.conn.execute("DELETE FROM fact", []).expect("no day yet");
+    prune_a_day_later(&bench, START.plus(HOUR * 24));
+    assert_used_before(&bench, 1..=1);
+}
+
+#[test]
 fn what_is_truly_old_is_forgotten() {
     let mut bench = Bench::with_a_set();
     spend(&bench, 1);
