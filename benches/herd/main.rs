@@ -19,8 +19,8 @@ use stage::{APP, Fleet, Stage, processor_time};
 use zalo_tokend::clock::{Clock, SystemClock, Time};
 
 /// As many as the config allows.
-const CONCURRENCY: usize = 256;
-const HERD: &str = "before_expiry = \"2h\"\njitter = \"0s\"\nmax_in_flight = 256\ntimeout = \"60s\"";
+const CONCURRENCY: usize = 224;
+const HERD: &str = "before_expiry = \"2h\"\njitter = \"0s\"\nmax_in_flight = 224\ntimeout = \"60s\"";
 /// What an access token of the herd has left to live: it is due, and lives through the run.
 const REMAINING: Duration = Duration::from_secs(3_600);
 const LIFE: Duration = Duration::from_secs(90_000);
