@@ -12,10 +12,11 @@
 //! ```text
 //!  sweep ──► claim ──► present ───────────────► conclude ──► publish
 //!  what is   one per   connect, send all but     one          tell the log
-//!  due?      OA, row   the last byte,            transaction: and whoever
-//!  (store)   re-read   journal it durably,       token set +  asks
-//!            inside    release the last byte,    verdict +
-//!                      read the whole answer     next plan
+//!  due, and  OA        the last byte; row        transaction: and whoever
+//!  how does            re-read, journalled       token set +  asks
+//!  it stand? (keeper)  durably; release the      verdict +
+//!  (store)             last byte, read the       next plan
+//!                      whole answer
 //!
 //!  keeper    keeper    zalo, store               rotation,    keeper
 //!                                                store

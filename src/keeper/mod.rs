@@ -8,8 +8,9 @@
 //! ```
 //!
 //! `reload` replaces the settings, `control` answers other programs at a socket beside the store, `systemd` talks to the
-//! service manager. The store is the only schedule: nothing here holds a timer for an OA. The only things kept in memory
-//! are locks, how often Zalo was asked about an uncertain attempt, and sets that no disk takes. May import everything but
+//! service manager. The store is the only schedule: nothing here holds a timer for an OA. Kept in memory are locks, how often
+//! Zalo was asked about an uncertain attempt, and sets that no disk takes; and what costs nothing when it is lost: when a
+//! premise was measured, when the store's day was turned, which OAs are left alone for a while. May import everything but
 //! `cli` and `simulator`.
 
 mod attempt;
