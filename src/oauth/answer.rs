@@ -230,6 +230,31 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_token_is_believed_to_live_ten_years_at_the_most() {
+        let life = |seconds: &str| {
+            let body = format!(
+                r#"{{"access_token":"a","refresh_token":"r","expires_in":"90000","refresh_token_expires_in":{seconds}}}"#
+            );
+            let Answer::Granted(tokens) = read_token_answer(body.as_bytes()) else { panic!("granted") };
+            tokens.refresh_token_life.map(|life| life.as_secs())
+        };
+        assert_eq!(life("315360000"), Some(315_360_000));
+        assert_eq!(life("315360001"), None);
+    }
+
+    #[test]
+    fn what_is_odd_or_unreadable_is_said_in_words() {
+        let odd =
+            [Oddity::CutOff, Oddity::ExpiresIn, Oddity::Duplicate, Oddity::Tail].map(|odd| odd.to_string());
+        let unreadable =
+            [Unreadable::Empty, Unreadable::NotWhole, Unreadable::OddToken, Unreadable::NothingInIt];
+        let said: std::collections::BTreeSet<String> =
+            odd.into_iter().chain(unreadable.map(|what| what.to_string())).collect();
+        assert_eq!(said.len(), 8, "{said:?}");
+        assert!(said.iter().all(|words| words.len() > 10), "{said:?}");
+    }
+
+    #[test]
     fn expires_in_is_believed_only_as_a_whole_number_of_seconds_within_bounds() {
         for (text, seconds) in [
             (r#""90000""#, 90_000),
