@@ -171,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_is_kept_under_the_word_that_earlier_versions_wrote() {
+        let words = [
+            (Proof::GateBarred, "gate_barred"),
+            (Proof::Answer, "answer"),
+            (Proof::OldTokenAccepted, "old_token_accepted"),
+            (Proof::HandedOutAgain, "handed_out_again"),
+            (Proof::Operator, "operator"),
+            (Proof::Policy, "policy"),
+        ];
+        words.iter().for_each(|(proof, word)| assert_eq!(proof.word(), *word));
+    }
+
+    #[test]
     fn only_an_unknown_outcome_leaves_the_attempt_open_and_it_proves_nothing() {
         let unknown = Verdict::Unknown { code: None, detail: String::new() };
         let conclusion = concluded(&unknown, Successor::Missing);
