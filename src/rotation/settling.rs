@@ -221,6 +221,27 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_counted_on_for_a_little_less_than_its_life_by_the_clock_that_nobody_sets() {
+        let at = |seconds: u64| Reading {
+            time: Time::from_millis(0).plus(Duration::from_secs(seconds)),
+            uptime: crate::clock::Uptime(Duration::from_secs(seconds)),
+            boot: "this boot".into(),
+        };
+        let (obtained, end) = (Moment::at(&at(1_000)), Some(at(91_000).time));
+        assert_eq!(whole_life(end, &obtained), Duration::from_secs(90_000));
+        assert_eq!(remaining_life(end, &obtained, &at(2_000)), Duration::from_secs(89_000 - 30));
+        let jumped = Reading { time: at(80_000).time, ..at(2_000) };
+        assert_eq!(remaining_life(end, &obtained, &jumped), Duration::from_secs(89_000 - 30));
+        let rebooted = Reading { boot: "another boot".into(), ..at(80_000) };
+        assert_eq!(remaining_life(end, &obtained, &rebooted), Duration::from_secs(11_000 - 30));
+        assert_eq!(remaining_life(end, &obtained, &at(91_000)), Duration::ZERO);
+        assert_eq!(
+            (whole_life(None, &obtained), remaining_life(None, &obtained, &at(0))),
+            Default::default()
+        );
+    }
+
+    #[test]
     fn where_old_tokens_outlive_their_successors_acceptance_proves_nothing_and_refusal_still_does() {
         let timing = Timing::default();
         let outlives = |testimony| Evidence { premise: Premise::OldTokenOutlives, ..evidence(testimony) };
@@ -238,6 +259,10 @@ mod tests {
         assert_eq!(asked(refused(), 3), None, "its answer waited for the disk, or the machine slept");
         assert_eq!(asked(Testimony::Accepted, 3), Some(Premise::OldTokenOutlives));
         assert_eq!(measure(&refused(), true, None, settle), None, "nobody knows how long ago it was");
+        let short = Duration::from_millis(300);
+        let soon = measure(&refused(), true, Some(Duration::from_secs(3)), short);
+        assert_eq!(soon, Some(Premise::OldTokenDies), "a busy machine has some seconds");
+        assert_eq!(measure(&refused(), true, Some(Duration::from_secs(4)), short), None);
         assert_eq!(measure(&refused(), false, Some(settle), settle), None, "it died of age");
     }
 
