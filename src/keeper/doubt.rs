@@ -11,9 +11,7 @@ use super::{Keeper, events, lock};
 use crate::clock::Uptime;
 use crate::failpoint;
 use crate::id::{AttemptId, OaId};
-use crate::rotation::{
-    Evidence, Proof, Reason, Settling, Step, Testimony, Unprovable, remaining_life, weigh, whole_life,
-};
+use crate::rotation::{Proof, Reason, Settling, Step, Testimony, Unprovable, weigh};
 use crate::store::{Doubt, Settled};
 
 /// The questions under way.
@@ -101,7 +99,7 @@ pub(super) async fn run(keeper: Arc<Keeper>, oa_id: OaId) -> bool {
     let (step, detail) = match asked {
         Some(testimony) => {
             let detail = words(&testimony);
-            (weigh(&keeper.evidence(&doubt, testimony, settling), &timing), detail)
+            (weigh(&doubt.evidence(testimony, settling, &keeper.read_clock()), &timing), detail)
         }
         None => (Step::Unprovable, "there is no access token to ask with".to_owned()),
     };
@@ -127,19 +125,6 @@ impl Keeper {
             Some(endpoint) => settings.door.probe(&endpoint.api_url, access_token, &doubt.oa_id).await,
             None => Testimony::Unclear("the config does not have this app".to_owned()),
         })
-    }
-
-    fn evidence(&self, doubt: &Doubt, testimony: Testimony, settling: Settling) -> Evidence {
-        let now = self.clock.read();
-        Evidence {
-            testimony,
-            settling,
-            premise: doubt.premise,
-            was_believed_before: doubt.was_believed_before,
-            life: whole_life(doubt.access_token_expires_at, &doubt.obtained),
-            remaining: remaining_life(doubt.access_token_expires_at, &doubt.obtained, &now),
-            clocks_agree: doubt.obtained.agrees_with(&now),
-        }
     }
 
     async fn settle(&self, doubt: &Doubt, step: Step, detail: &str) {

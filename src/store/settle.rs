@@ -9,7 +9,10 @@ use super::rows::{self, OaRow};
 use super::writer::{StoreError, classify};
 use crate::clock::{Moment, Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
-use crate::rotation::{self, AppNews, Premise, Proof, Reason, Retrying, Roll, Standing, Timing, Uncertain};
+use crate::rotation::{
+    self, AppNews, Evidence, Premise, Proof, Reason, Retrying, Roll, Settling, Standing, Testimony, Timing,
+    Uncertain, remaining_life, whole_life,
+};
 use crate::secret::Secret;
 
 /// What is known when Zalo is to be asked about an uncertain attempt.
@@ -32,6 +35,21 @@ pub struct Doubt {
     /// Acceptance was believed in this generation already, so that believing it again could be a second mistake
     /// about one lost answer. Attempts that were all answered with an error code do not count against each other.
     pub was_believed_before: bool,
+}
+
+impl Doubt {
+    /// Everything that decides, with what Zalo said just now and the questions before.
+    pub fn evidence(&self, testimony: Testimony, settling: Settling, now: &Reading) -> Evidence {
+        Evidence {
+            testimony,
+            settling,
+            premise: self.premise,
+            was_believed_before: self.was_believed_before,
+            life: whole_life(self.access_token_expires_at, &self.obtained),
+            remaining: remaining_life(self.access_token_expires_at, &self.obtained, now),
+            clocks_agree: self.obtained.agrees_with(now),
+        }
+    }
 }
 
 /// How an uncertain OA stands after it was settled.

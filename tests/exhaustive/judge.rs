@@ -7,7 +7,8 @@ use zalo_tokend::id::AttemptId;
 use zalo_tokend::store::{Direct, Effect, TakenIn, TokenAnswer};
 
 use crate::ledger;
-use crate::world::{DATABASE, World, managed, oa};
+use crate::memory_store::DATABASE;
+use crate::world::{World, managed, oa};
 
 impl World {
     /// I1: a machine that loses its power when the gate opens, and everything with it that is not durable, knows of the

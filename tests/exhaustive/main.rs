@@ -10,6 +10,8 @@
 
 mod judge;
 mod ledger;
+#[path = "../memory_store/mod.rs"]
+mod memory_store;
 mod scenes;
 mod world;
 

@@ -1,10 +1,8 @@
 //! A disk, a Zalo, and the processes that live on them one after another, each doing with the real store what the
 //! daemon does: open, recover, manage, claim, present, conclude, fall back on a slot, ask, until its OA is well.
 
-use faulty_disk::{Disk, Loss, RawFile};
+use faulty_disk::{Disk, Loss};
 use std::collections::BTreeMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +11,12 @@ use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::{AnswerBytes, Ending, Exchange, Proof, Roll, Timing, judge};
 use zalo_tokend::store::{
     Attempted, Claim, Claimed, Direct, Effect, Import, Imported, Journalled, Managed, Medium, OpenError,
-    Opened, Recovered, Settled, Slot, SlotFile, SpilledAnswer, State, Store, StoreError,
+    Opened, Recovered, Settled, Slot, SpilledAnswer, State, Store, StoreError,
 };
 
 use crate::ledger::{self, Ledger};
+use crate::memory_store::settled_medium;
 
-pub const DATABASE: &str = "/tokens.db";
-const LOG: &str = "/tokens.db-wal";
-const SLOTS: &str = "/tokens.db-slots";
 const START: Time = Time::from_millis(1_800_000_000_000);
 const ROLL: Roll = Roll(0.5);
 /// A disk that is broken for good is repaired after so many failures in a row of one process's calls.
@@ -49,31 +45,6 @@ pub struct World {
     pub concluded_at: u64,
 }
 
-#[derive(Debug)]
-struct SlotsOnDisk(RawFile);
-
-impl SlotFile for SlotsOnDisk {
-    fn length(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn resize(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-
-    fn read(&self, buffer: &mut [u8], place: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, place)
-    }
-
-    fn write(&self, bytes: &[u8], place: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, place)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-}
-
 pub fn oa() -> OaId {
     OaId::from("oa-1")
 }
@@ -84,17 +55,6 @@ pub fn managed() -> Managed {
 
 fn timing() -> Arc<Timing> {
     Arc::new(Timing::default())
-}
-
-/// What the program does to its files before it opens them.
-fn medium(disk: &Disk) -> io::Result<Medium> {
-    if disk.exists(LOG) {
-        let log = disk.file(LOG)?;
-        log.sync()?;
-        log.drop_cache(disk.operations())?;
-    }
-    let slots = Box::new(SlotsOnDisk(disk.file(SLOTS)?));
-    Ok(Medium { path: PathBuf::from(DATABASE), vfs: disk.vfs().to_owned(), slots })
 }
 
 impl World {
@@ -168,7 +128,8 @@ impl World {
     /// The same of opening.
     pub fn opened<T>(&mut self, open: impl Fn(Medium) -> Result<T, OpenError>) -> Result<T, Died> {
         loop {
-            let opened = medium(&self.disk).map_err(|error| OpenError::Unavailable(error.to_string()));
+            let opened =
+                settled_medium(&self.disk).map_err(|error| OpenError::Unavailable(error.to_string()));
             match opened.and_then(&open) {
                 Ok(opened) => return Ok(opened),
                 Err(OpenError::Unavailable(why)) => self.wait(&why)?,

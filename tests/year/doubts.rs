@@ -6,10 +6,7 @@ use std::time::Duration;
 use zalo_tokend::clock::{Moment, Uptime};
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::oauth::ErrorCode;
-use zalo_tokend::rotation::{
-    Evidence, Proof, Settling, Step as Verdict, Testimony, Unprovable, measure, remaining_life, weigh,
-    whole_life,
-};
+use zalo_tokend::rotation::{Proof, Settling, Step as Verdict, Testimony, Unprovable, measure, weigh};
 use zalo_tokend::store::{Claim, Doubt, Settled, Store, StoreError};
 
 use crate::clocks::{DAY, millis};
@@ -73,24 +70,11 @@ impl World {
         let step = match testimony.map(|access| self.question(&access)) {
             Some(testimony) => {
                 self.note(|_| format!("{oa_id}: asked about {}: {testimony:?}", doubt.attempt));
-                weigh(&self.evidence(&doubt, testimony, settling), &self.fleet.timing)
+                weigh(&doubt.evidence(testimony, settling, &self.clocks.read()), &self.fleet.timing)
             }
             None => Verdict::Unprovable,
         };
         self.settle_doubt(&store, &doubt, step).await
-    }
-
-    fn evidence(&self, doubt: &Doubt, testimony: Testimony, settling: Settling) -> Evidence {
-        let now = self.clocks.read();
-        Evidence {
-            testimony,
-            settling,
-            premise: doubt.premise,
-            was_believed_before: doubt.was_believed_before,
-            life: whole_life(doubt.access_token_expires_at, &doubt.obtained),
-            remaining: remaining_life(doubt.access_token_expires_at, &doubt.obtained, &now),
-            clocks_agree: doubt.obtained.agrees_with(&now),
-        }
     }
 
     /// What Zalo says of an access token, if an answer comes.

@@ -19,6 +19,8 @@ mod coverage;
 mod doubts;
 mod fate;
 mod ledger;
+#[path = "../memory_store/mod.rs"]
+mod memory_store;
 mod people;
 mod process;
 mod queue;

@@ -2,24 +2,20 @@
 //! stands here is the order in which its keeper calls them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::time::Duration;
 
-use faulty_disk::{Loss, RawFile};
+use faulty_disk::Loss;
 use zalo_tokend::clock::Uptime;
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::Roll;
-use zalo_tokend::store::{
-    Direct, Due, Effect, Health, Medium, Opened, Recovered, SlotFile, Store, StoreError, Sweep,
-};
+use zalo_tokend::store::{Direct, Due, Effect, Health, Opened, Recovered, Store, StoreError, Sweep};
 
 use crate::attempt::Attempt;
 use crate::clocks::{DAY, HOUR, MINUTE, SECOND, millis};
 use crate::doubts::Asking;
+use crate::memory_store::{medium, settled_medium};
 use crate::queue::{Event, Step};
 use crate::world::{World, within_an_hour};
-
-const DATABASE: &str = "/tokens.db";
 
 pub struct Process {
     pub run: u32,
@@ -35,48 +31,10 @@ pub struct Process {
     sweep_at: u64,
 }
 
-/// The slots' file on the disk in memory.
-#[derive(Debug)]
-struct Slots(RawFile);
-
-impl SlotFile for Slots {
-    fn length(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-
-    fn resize(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-
-    fn read(&self, buffer: &mut [u8], place: u64) -> io::Result<()> {
-        self.0.read_exact_at(buffer, place)
-    }
-
-    fn write(&self, bytes: &[u8], place: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, place)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-}
-
 impl World {
-    /// The files as the program finds them; what it would do itself on this machine's disk before it opens them.
-    fn medium(&self, is_start: bool) -> io::Result<Medium> {
-        let log = format!("{DATABASE}-wal");
-        if is_start && self.disk.exists(&log) {
-            let log = self.disk.file(&log)?;
-            log.sync()?;
-            log.drop_cache(self.disk.operations())?;
-        }
-        let slots = self.disk.file(&format!("{DATABASE}-slots"))?;
-        Ok(Medium { path: DATABASE.into(), vfs: self.disk.vfs().to_owned(), slots: Box::new(Slots(slots)) })
-    }
-
     /// A command opens the store. `None`: the disk does not let it.
     pub fn direct(&self) -> Option<Direct> {
-        Direct::open_on(self.medium(false).ok()?).ok()
+        Direct::open_on(medium(&self.disk).ok()?).ok()
     }
 
     /// The program is started; where the disk does not let it, once more after a while.
@@ -96,7 +54,7 @@ impl World {
     }
 
     fn recover(&mut self) -> Result<Store, String> {
-        let medium = self.medium(true).map_err(|error| error.to_string())?;
+        let medium = settled_medium(&self.disk).map_err(|error| error.to_string())?;
         let opened = Opened::open_on(medium).map_err(|error| error.to_string())?;
         let (slots, now) = (self.fleet.timing.max_in_flight as usize, self.clocks.read());
         let timing = self.fleet.timing.clone();
