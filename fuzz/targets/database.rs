@@ -315,9 +315,8 @@ async fn keep_house(store: &Store) {
         free: 8,
         most: 2,
     };
-    said(store.due_refreshes(sweep, due()).await);
-    said(store.until_next_due(now()).await);
-    said(store.uncertain().await);
+    said(store.look(Some(sweep), due()).await);
+    said(store.look(None, now()).await);
     said(store.helpless(managed(), due()).await);
     said(store.app_standing(AppId::from("app")).await);
     said(store.premise(AppId::from("app")).await);

@@ -118,11 +118,6 @@ impl Store {
         self.writer.call(false, move |conn| fleet::look(conn, sweep.as_ref(), &now)).await
     }
 
-    /// The OAs whose refresh is to begin, the most urgent first.
-    pub async fn due_refreshes(&self, sweep: Sweep, now: Reading) -> Result<Vec<Due>, StoreError> {
-        self.writer.call(false, move |conn| fleet::due_refreshes(conn, &sweep, &now)).await
-    }
-
     /// An operator wants this OA, which he saw in `generation`, to be refreshed now.
     pub async fn hurry(&self, oa_id: OaId, generation: u64, now: Reading) -> Result<Hurried, StoreError> {
         self.writer.call(true, move |tx| fleet::hurry(tx, &oa_id, generation, &now)).await
@@ -145,16 +140,6 @@ impl Store {
     ) -> Result<Resolved, StoreError> {
         let resolve = move |tx: &_| resolve::resolve(tx, &oa_id, attempt, &decision, &timing, &now, roll);
         self.writer.call(true, resolve).await
-    }
-
-    /// The uncertain OAs about which Zalo is to be asked.
-    pub async fn uncertain(&self) -> Result<Vec<OaId>, StoreError> {
-        self.writer.call(false, fleet::uncertain).await
-    }
-
-    /// How long until the next refresh falls due that is not due yet.
-    pub async fn until_next_due(&self, now: Reading) -> Result<Option<Duration>, StoreError> {
-        self.writer.call(false, move |conn| fleet::until_next_due(conn, &now)).await
     }
 
     /// The managed OAs about which a person has to do something before anything else can be done.

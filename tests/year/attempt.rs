@@ -45,7 +45,7 @@ struct Concluding {
 
 impl World {
     /// Begins an attempt, if the OA is as the sweep saw it.
-    pub async fn begin(&mut self, due: Due) -> Result<(), String> {
+    pub async fn begin(&mut self, due: Due, claim: Option<Claim>) -> Result<(), String> {
         let Due { oa_id, app_id, most_of_app, is_on_demand } = due;
         let Some(process) = &mut self.process else { return Ok(()) };
         let of_app = process.claims.values().flatten().filter(|app| **app == app_id).count();
@@ -55,10 +55,14 @@ impl World {
         let store = process.store.clone();
         let Some(slot) = store.take_slot() else { return Ok(()) };
         let now = self.clocks.read();
-        let claim = match store.claim(oa_id.clone(), is_on_demand, now.clone()).await {
-            Ok(Claimed::Due(claim)) => claim,
-            Ok(Claimed::Unproven) => return Err(format!("I3: {oa_id} is to be tried without proof")),
-            Ok(Claimed::NotNow) | Err(_) => return Ok(()),
+        let claim = match claim {
+            Some(claim) => claim,
+            // Of this one the sweep could not read all.
+            None => match store.claim(oa_id.clone(), is_on_demand, now.clone()).await {
+                Ok(Claimed::Due(claim)) => claim,
+                Ok(Claimed::Unproven) => return Err(format!("I3: {oa_id} is to be tried without proof")),
+                Ok(Claimed::NotNow) | Err(_) => return Ok(()),
+            },
         };
         let id = AttemptId::from_bytes(self.dice.u128(..).to_le_bytes());
         let measuring = self.begin_to_measure(&claim).await;

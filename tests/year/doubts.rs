@@ -7,7 +7,7 @@ use zalo_tokend::clock::{Moment, Uptime};
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::oauth::ErrorCode;
 use zalo_tokend::rotation::{Proof, Settling, Step as Verdict, Testimony, Unprovable, measure, weigh};
-use zalo_tokend::store::{Claim, Doubt, Settled, Store, StoreError};
+use zalo_tokend::store::{Claim, Doubt, Settled, Store};
 
 use crate::clocks::{DAY, millis};
 use crate::queue::Step;
@@ -30,20 +30,19 @@ impl World {
         self.sweep_in(after);
     }
 
-    pub async fn due_doubts(&mut self, store: &Store) -> Result<Vec<OaId>, StoreError> {
-        let uncertain = store.uncertain().await?;
+    pub fn due_doubts(&mut self, uncertain: &[OaId]) -> Vec<OaId> {
         let now = self.clocks.read().uptime;
         let first_at = now.plus(self.fleet.timing.settle);
-        let Some(process) = &mut self.process else { return Ok(Vec::new()) };
+        let Some(process) = &mut self.process else { return Vec::new() };
         let known: BTreeSet<&OaId> = uncertain.iter().collect();
         process.doubts.retain(|oa_id, _| known.contains(oa_id));
-        for oa_id in &uncertain {
+        for oa_id in uncertain {
             let first_seen = Asking { attempt: None, ask_at: first_at, settling: Settling::default() };
             process.doubts.entry(oa_id.clone()).or_insert(first_seen);
         }
         let is_due =
             |oa_id: &&OaId| process.doubts[*oa_id].ask_at <= now && !process.claims.contains_key(*oa_id);
-        Ok(uncertain.iter().filter(is_due).cloned().collect())
+        uncertain.iter().filter(is_due).cloned().collect()
     }
 
     pub fn next_question(&self) -> Option<u64> {

@@ -8,7 +8,7 @@ use faulty_disk::Loss;
 use zalo_tokend::clock::Uptime;
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::Roll;
-use zalo_tokend::store::{Direct, Due, Effect, Health, Opened, Recovered, Store, StoreError, Sweep};
+use zalo_tokend::store::{Direct, Effect, Health, Opened, Recovered, Store, StoreError, Sweep};
 
 use crate::attempt::Attempt;
 use crate::clocks::{DAY, HOUR, MINUTE, SECOND, millis};
@@ -190,33 +190,35 @@ impl World {
         if *store.health().borrow() != Health::Well {
             store.exercise().await.map_err(words)?;
         }
-        store.take_unsaid_imports().await.map_err(words)?;
-        store.take_expired(now.clone()).await.map_err(words)?;
-        for due in self.due(&store).await.map_err(words)? {
-            self.begin(due).await?;
+        let look = store.look(self.planned(&store), now.clone()).await.map_err(words)?;
+        if look.has_imports {
+            store.take_unsaid_imports().await.map_err(words)?;
         }
-        for oa_id in self.due_doubts(&store).await.map_err(words)? {
+        if look.has_expired {
+            store.take_expired(now).await.map_err(words)?;
+        }
+        for (due, claim) in look.due {
+            self.begin(due, claim).await?;
+        }
+        for oa_id in self.due_doubts(&look.uncertain) {
             self.ask(&oa_id).await?;
         }
-        let plan = store.until_next_due(now).await.map_err(words)?.map_or(HOUR, within_an_hour);
+        let plan = look.until_next.map_or(HOUR, within_an_hour);
         let question = self.next_question().unwrap_or(HOUR);
         Ok(plan.min(question).max(10))
     }
 
-    async fn due(&self, store: &Store) -> Result<Vec<Due>, StoreError> {
-        let Some(process) = &self.process else { return Ok(Vec::new()) };
+    /// What a sweep begins with, if anything may be begun.
+    fn planned(&self, store: &Store) -> Option<Sweep> {
+        let process = self.process.as_ref()?;
         let most = self.fleet.timing.max_in_flight;
         let attempts = process.claims.iter();
         let under_way: BTreeMap<OaId, AppId> =
             attempts.filter_map(|(oa_id, app)| Some((oa_id.clone(), app.clone()?))).collect();
         let unused = (most as usize).saturating_sub(under_way.len());
         let free = store.free_slots().min(unused);
-        if free == 0 {
-            return Ok(Vec::new());
-        }
         let apps = self.fleet.apps.clone();
-        let sweep = Sweep { under_way, passed_over: BTreeSet::new(), apps, free, most };
-        store.due_refreshes(sweep, self.clocks.read()).await
+        (free > 0).then(|| Sweep { under_way, passed_over: BTreeSet::new(), apps, free, most })
     }
 
     /// What cron does: old rows go, and what is to be said early is said.
