@@ -25,7 +25,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("config", &["rotation::timing", "clock", "secret", "id"]),
     ("failpoint", &[]),
     ("simulator", &["clock", "secret", "id"]),
-    ("telemetry", &[]),
+    ("telemetry", &["clock"]),
     ("clock", &[]),
     ("secret", &[]),
     ("id", &[]),

@@ -305,6 +305,7 @@ impl Attempt {
         loop {
             if refuge.is_safe() {
                 self.exposure.end();
+                keeper.store.note_spilled(&self.claim.oa_id);
                 undurable = None;
             }
             let mut concluding = pin!(keeper.store.conclude(
@@ -326,6 +327,7 @@ impl Attempt {
                         is_slow = false;
                         if refuge.is_safe() {
                             self.exposure.end();
+                            keeper.store.note_spilled(&self.claim.oa_id);
                             undurable = None;
                         }
                     }

@@ -49,7 +49,7 @@ pub use settings::managed;
 pub use signals::Caught;
 
 use crate::clock::{Clock, Reading, Time, Uptime};
-use crate::id::{AppId, OaId};
+use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::rotation::{Roll, Timing};
 use crate::store::Store;
 use crate::telemetry::LogControl;
@@ -69,6 +69,8 @@ struct Keeper {
     store: Store,
     clock: Arc<dyn Clock>,
     settings: RwLock<Arc<Settings>>,
+    /// The OAs that programs manage over the API.
+    by_program: RwLock<Arc<Fleet>>,
     claims: Claims,
     doubts: Mutex<Doubts>,
     measuring: Mutex<BTreeSet<AppId>>,
@@ -109,6 +111,20 @@ impl Keeper {
     /// The settings in force.
     fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The OAs that programs manage.
+    fn by_program(&self) -> Arc<Fleet> {
+        Arc::clone(&self.by_program.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn set_by_program(&self, fleet: Fleet) {
+        *self.by_program.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(fleet);
+    }
+
+    /// The OA as the config has it, or a program; `None`: nobody manages it.
+    fn managed(&self, oa_id: &OaId) -> Option<Managed> {
+        self.settings().managed.get(oa_id).cloned().or_else(|| self.by_program().get(oa_id).cloned())
     }
 
     fn timing(&self) -> Arc<Timing> {

@@ -93,11 +93,13 @@ impl Reloader {
         failpoint::pass("reload.grown");
         let settings = Settings::of(&config, door);
         let timing = Arc::clone(&settings.timing);
-        keeper.store.manage(Arc::clone(&settings.managed), timing, keeper.now()).await.map_err(|error| {
+        let managing = keeper.store.manage(Arc::clone(&settings.managed), timing, keeper.now());
+        let by_program = managing.await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
         })?;
 
         failpoint::pass("reload.managed");
+        keeper.set_by_program(by_program);
         *keeper.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
         self.config = config;
         failpoint::pass("reload.in_force");

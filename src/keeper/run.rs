@@ -89,6 +89,7 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         store,
         clock,
         settings: RwLock::new(Arc::new(Settings::of(&config, door))),
+        by_program: RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
@@ -251,7 +252,8 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
 }
 
 async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
-    keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
+    let by_program = keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
+    keeper.set_by_program(by_program);
     keeper.store.allow_trials(keeper.now()).await
 }
 

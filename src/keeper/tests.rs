@@ -99,6 +99,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         store,
         clock,
         settings: RwLock::new(Arc::new(Settings::of(config, door))),
+        by_program: RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),

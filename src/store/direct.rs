@@ -5,12 +5,13 @@ use std::fs::File;
 use std::path::Path;
 
 use super::file::{self, OpenError};
+use super::held::{self, TokenAnswer};
 use super::import::{self, Import, Imported};
 use super::medium::{self, Medium};
 use super::overview::{self, AppStatus};
 use super::resolve;
 use super::slots::Slots;
-use super::view::{self, HistoryEntry, OaStatus, TokenAnswer};
+use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
 use crate::clock::Reading;
 use crate::failpoint;
@@ -95,7 +96,7 @@ impl Direct {
     /// # Errors
     /// When the store cannot be read.
     pub fn statuses(&self, managed: &Fleet, now: &Reading) -> Result<Vec<OaStatus>, StoreError> {
-        self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, now))
+        self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, view::Page::WHOLE, now))
     }
 
     /// The apps that are held back.
@@ -111,7 +112,7 @@ impl Direct {
     /// # Errors
     /// When the store cannot be read.
     pub fn token(&self, managed: &Fleet, oa_id: &OaId, now: &Reading) -> Result<TokenAnswer, StoreError> {
-        self.read(|conn| view::token(conn, self.slots.as_ref(), managed, oa_id, now))
+        self.read(|conn| held::token(conn, self.slots.as_ref(), managed, oa_id, now))
     }
 
     /// The OA's attempts, newest first.

@@ -275,6 +275,21 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Option<Connection>, OpenErr
     }
 }
 
+/// Opens the daemon's own database once more, to look at it beside the connection that changes it. Nothing is opened here
+/// but by SQLite: closing any descriptor of the file would drop the locks that it has in this process.
+pub(super) fn connect_beside(path: &Path) -> Result<Connection, OpenError> {
+    let prepare = || {
+        let conn = open_to_look(path, Access::Shared)?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        configure(&conn)?;
+        // Half a MiB: there are several of these, and what they read is small.
+        conn.pragma_update(None, "cache_size", -512)?;
+        conn.pragma_update(None, "query_only", true)?;
+        Ok(conn)
+    };
+    prepare().map_err(|error| sql_error(path, error))
+}
+
 /// How a database is opened to look at it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {

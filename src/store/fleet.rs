@@ -8,24 +8,22 @@ use std::time::Duration;
 
 use super::apps::{self, Admission, AppStanding};
 use super::present::{self, Claim, Claimed};
+use super::rows::OaRow;
 use super::{ends, import, rows};
 use crate::clock::{CLOCK_TOLERANCE, Reading, Time, Uptime};
 use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::rotation::{Retrying, Standing, Timing};
 
-/// Takes over which OAs the config has. New ones get a row, the rest of the store is left unmanaged; nothing else
-/// changes, and no token goes.
-pub(super) fn manage(tx: &Connection, oas: &Fleet, timing: &Timing, now: Time) -> rusqlite::Result<()> {
+/// Takes over which OAs the config has. New ones get a row, the rest of the store is left unmanaged, but for what programs
+/// manage, which is returned; nothing else changes, and no token goes. What the config has is no program's any more.
+pub(super) fn manage(tx: &Connection, oas: &Fleet, timing: &Timing, now: Time) -> rusqlite::Result<Fleet> {
     let Compared { gone, other, missing } = compare(tx, oas)?;
     for oa_id in gone {
         tx.prepare_cached("UPDATE oa SET app_id = NULL WHERE oa_id = ?1")?.execute([oa_id])?;
     }
     for (oa_id, managed) in other {
-        tx.prepare_cached("UPDATE oa SET app_id = ?2, name = ?3 WHERE oa_id = ?1")?.execute(params![
-            oa_id.as_str(),
-            managed.app_id.as_str(),
-            managed.name
-        ])?;
+        tx.prepare_cached("UPDATE oa SET app_id = ?2, name = ?3, by_program = 0 WHERE oa_id = ?1")?
+            .execute(params![oa_id.as_str(), managed.app_id.as_str(), managed.name])?;
     }
     for (oa_id, managed) in missing {
         tx.prepare_cached("INSERT INTO oa (oa_id, app_id, name) VALUES (?1, ?2, ?3)")?.execute(params![
@@ -40,7 +38,51 @@ pub(super) fn manage(tx: &Connection, oas: &Fleet, timing: &Timing, now: Time) -
          WHERE granted_at IS NULL AND obtained_at IS NOT NULL",
         [],
     )?;
-    apps::reconsider(tx, None, timing, now)
+    apps::reconsider(tx, None, timing, now)?;
+    by_program(tx)
+}
+
+/// The OAs that programs manage.
+fn by_program(conn: &Connection) -> rusqlite::Result<Fleet> {
+    conn.prepare_cached(
+        "SELECT oa_id, app_id, name FROM oa INDEXED BY oa_by_program WHERE by_program = 1 AND app_id IS NOT NULL",
+    )?
+    .query_map([], |row| {
+        let managed = Managed {
+            app_id: AppId::from(row.get::<_, String>(1)?),
+            name: row.get::<_, Option<String>>(2)?.map(String::into_boxed_str),
+        };
+        Ok((OaId::from(row.get::<_, String>(0)?), managed))
+    })?
+    .collect()
+}
+
+/// A program wants this OA to be managed so. One of the config is none of its business: `false`.
+pub(super) fn enlist(
+    tx: &Connection,
+    oa_id: &OaId,
+    managed: &Managed,
+    timing: &Timing,
+    now: Time,
+) -> rusqlite::Result<bool> {
+    let mut row = rows::load(tx, oa_id)?.unwrap_or_else(|| OaRow::new(oa_id.clone()));
+    if row.app_id.is_some() && !row.is_by_program {
+        return Ok(false);
+    }
+    row.app_id = Some(managed.app_id.clone());
+    row.name = managed.name.as_deref().map(str::to_owned);
+    row.is_by_program = true;
+    rows::save(tx, &row)?;
+    apps::reconsider(tx, None, timing, now)?;
+    Ok(true)
+}
+
+/// A program does not want this OA to be managed any more: its tokens stay. `false`: no program manages it.
+pub(super) fn dismiss(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
+    let changed = tx
+        .prepare_cached("UPDATE oa SET app_id = NULL, by_program = 0 WHERE oa_id = ?1 AND by_program = 1")?
+        .execute([oa_id.as_str()])?;
+    Ok(changed > 0)
 }
 
 /// What is different between the store and the config: of a large fleet that is little, and only that is kept.
@@ -56,17 +98,20 @@ struct Compared<'c> {
 fn compare<'c>(conn: &Connection, oas: &'c Fleet) -> rusqlite::Result<Compared<'c>> {
     let (mut gone, mut other) = (Vec::new(), Vec::new());
     let mut missing: HashSet<&str> = oas.keys().map(OaId::as_str).collect();
-    let mut statement = conn.prepare_cached("SELECT oa_id, app_id, name FROM oa")?;
+    let mut statement = conn.prepare_cached("SELECT oa_id, app_id, name, by_program FROM oa")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let text = |index| Ok::<_, rusqlite::Error>(row.get_ref(index)?.as_str_or_null()?);
         let (oa_id, app_id, name) = (row.get_ref(0)?.as_str()?, text(1)?, text(2)?);
+        let is_by_program: bool = row.get(3)?;
         missing.remove(oa_id);
         match oas.get_key_value(oa_id) {
-            None if app_id.is_some() => gone.push(oa_id.to_owned()),
+            None if app_id.is_some() && !is_by_program => gone.push(oa_id.to_owned()),
             None => {}
             Some((_, managed))
-                if app_id == Some(managed.app_id.as_str()) && name == managed.name.as_deref() => {}
+                if app_id == Some(managed.app_id.as_str())
+                    && name == managed.name.as_deref()
+                    && !is_by_program => {}
             Some(found) => other.push(found),
         }
     }

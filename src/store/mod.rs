@@ -7,17 +7,20 @@
 //! `rotation`, `oauth`, `clock`, `id`, `secret` and `failpoint`.
 
 mod apps;
+mod changes;
 mod conclude;
 mod day;
 mod direct;
 mod ends;
 mod file;
 mod fleet;
+mod held;
 mod import;
 mod journal;
 mod medium;
 mod overview;
 mod present;
+mod reader;
 mod recovery;
 mod resolve;
 mod rows;
@@ -30,26 +33,30 @@ mod tests;
 mod view;
 mod writer;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use apps::{AppChange, AppStanding};
+pub use changes::{Awaiting, Changes, Subscription};
 pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
 pub use ends::OldGrant;
 pub use file::OpenError;
 pub use fleet::{Due, Hurried, Look, Sweep};
+pub use held::{Held, TokenAnswer, ValidToken};
 pub use import::{Import, Imported};
 pub use medium::{Medium, SlotFile};
 pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
+pub use reader::Reader;
 pub use recovery::{Opened, Recovered, TakenIn};
 pub use resolve::{Decision, Resolved};
 pub use settle::{Abandoned, Doubt, Settled};
 pub use slots::SpilledAnswer;
-pub use view::{HistoryEntry, OaStatus, State, TokenAnswer, ValidToken};
+pub use view::{HistoryEntry, OaStatus, State};
 pub use writer::{Health, StoreError};
 
 use crate::clock::{Reading, Time};
@@ -64,11 +71,33 @@ use writer::Writer;
 pub struct Store {
     writer: Writer,
     slots: Arc<Slots>,
+    changes: Changes,
+    /// The database; `None`: it is on no disk of this machine.
+    path: Option<Arc<Path>>,
 }
 
 impl Store {
-    fn new(writer: Writer, slots: Slots) -> Store {
-        Store { writer, slots: Arc::new(slots) }
+    fn new(writer: Writer, slots: Slots, path: Option<&Path>) -> Store {
+        Store { writer, slots: Arc::new(slots), changes: Changes::default(), path: path.map(Arc::from) }
+    }
+
+    /// Opens a way to look at the store that waits for no commit.
+    ///
+    /// # Errors
+    /// When the database cannot be opened once more.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        let path = self.path.as_ref().ok_or(StoreError::Closed)?;
+        Reader::open(path, Arc::clone(&self.slots), self.changes.clone())
+    }
+
+    /// Which sets change, as they become durable.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// The answer to an attempt of this OA is durable in its slot.
+    pub fn note_spilled(&self, oa_id: &OaId) {
+        self.changes.tell(oa_id);
     }
 
     /// How the store is, and whenever that changes.
@@ -91,15 +120,46 @@ impl Store {
         self.slots.free()
     }
 
-    /// Takes over which OAs the config has.
+    /// Takes over which OAs the config has; returns those that programs manage.
     pub async fn manage(
         &self,
         oas: impl Into<Arc<Fleet>>,
         timing: Arc<Timing>,
         now: Time,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Fleet, StoreError> {
         let oas = oas.into();
         self.writer.call(true, move |tx| fleet::manage(tx, &oas, &timing, now)).await
+    }
+
+    /// A program wants this OA to be managed so. `false`: the config has it.
+    pub async fn enlist(
+        &self,
+        oa_id: OaId,
+        managed: Managed,
+        timing: Arc<Timing>,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.writer.call(true, move |tx| fleet::enlist(tx, &oa_id, &managed, &timing, now)).await
+    }
+
+    /// A program does not want this OA to be managed any more. `false`: no program manages it.
+    pub async fn dismiss(&self, oa_id: OaId) -> Result<bool, StoreError> {
+        self.writer.call(true, move |tx| fleet::dismiss(tx, &oa_id)).await
+    }
+
+    /// Takes in a set that a program brings, in one durable transaction.
+    pub async fn import(
+        &self,
+        import: Arc<Import>,
+        timing: Arc<Timing>,
+        now: Reading,
+    ) -> Result<Imported, StoreError> {
+        let oa_id = import.oa_id.clone();
+        let imported = self.writer.call(true, move |tx| import::import(tx, &import, &timing, &now)).await?;
+        if matches!(imported, Imported::Adopted { .. }) {
+            self.changes.tell(&oa_id);
+        }
+        Ok(imported)
     }
 
     /// Lets each blocked app try again at once.
@@ -138,8 +198,13 @@ impl Store {
         now: Reading,
         roll: Roll,
     ) -> Result<Resolved, StoreError> {
+        let about = oa_id.clone();
         let resolve = move |tx: &_| resolve::resolve(tx, &oa_id, attempt, &decision, &timing, &now, roll);
-        self.writer.call(true, resolve).await
+        let resolved = self.writer.call(true, resolve).await?;
+        if matches!(resolved, Resolved::Adopted { .. }) {
+            self.changes.tell(&about);
+        }
+        Ok(resolved)
     }
 
     /// The managed OAs about which a person has to do something before anything else can be done.
@@ -183,7 +248,15 @@ impl Store {
         now: Reading,
         roll: Roll,
     ) -> Result<Concluded, StoreError> {
-        self.writer.call(true, move |tx| conclude::conclude(tx, &attempted, &timing, &now, roll)).await
+        let about = attempted.claim.as_ref().map(|claim| claim.oa_id.clone());
+        let conclude = move |tx: &_| conclude::conclude(tx, &attempted, &timing, &now, roll);
+        let concluded = self.writer.call(true, conclude).await?;
+        if let Some(oa_id) =
+            about.filter(|_| matches!(concluded.effect, Effect::Adopted { .. } | Effect::AlreadyConcluded))
+        {
+            self.changes.tell(&oa_id);
+        }
+        Ok(concluded)
     }
 
     /// What is known about an OA's uncertain attempt.
@@ -240,7 +313,9 @@ impl Store {
         if !self.writer.call(false, import::has_unsaid).await? {
             return Ok(Vec::new());
         }
-        self.writer.call(true, import::take_unsaid).await
+        let unsaid = self.writer.call(true, import::take_unsaid).await?;
+        unsaid.iter().for_each(|(oa_id, ..)| self.changes.tell(oa_id));
+        Ok(unsaid)
     }
 
     /// The OAs whose access token has ended and of whom that was not said yet. It counts as said from here on.

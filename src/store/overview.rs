@@ -1,12 +1,12 @@
 //! What people and programs see of the fleet as a whole: counts by state, and the apps that are held back.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Rows};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 use super::apps::{self, AppStanding};
 use super::view::State;
-use crate::clock::Time;
+use crate::clock::{Reading, Time};
 use crate::id::AppId;
 
 /// An app that is held back, as the outside sees it.
@@ -51,17 +51,32 @@ impl Counts {
     }
 }
 
+/// How an OA is seen, as [`seen_state`](super::view) has it.
+const SEEN: &str = "CASE WHEN app_id IS NULL THEN 'unmanaged' \
+     WHEN oa_id IN (SELECT oa_id FROM attempt WHERE phase = 'presenting') THEN 'presenting' \
+     WHEN set_app_id <> app_id THEN 'awaiting_grant' \
+     WHEN state IN ('scheduled', 'retrying') AND app_id IN (SELECT app_id FROM app WHERE refused_since IS NOT NULL) \
+     THEN 'blocked' ELSE state END";
+
 /// Counts the OAs as [`statuses`](super::view::statuses) would show them, without looking at each.
 pub(super) fn counts(conn: &Connection) -> rusqlite::Result<Counts> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {SEEN} AS seen, count(*), min(next_action_at) FROM oa GROUP BY seen"
+    ))?;
+    read_counts(statement.query([])?)
+}
+
+/// Counts the managed OAs without an access token that can be used now, by the wall clock, as [`counts`] counts them.
+pub(super) fn unserved(conn: &Connection, now: &Reading) -> rusqlite::Result<Counts> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {SEEN} AS seen, count(*), min(next_action_at) FROM oa WHERE app_id IS NOT NULL AND \
+         (access_token IS NULL OR access_token_expires_at IS NULL OR access_token_expires_at <= ?1) GROUP BY seen"
+    ))?;
+    read_counts(statement.query([now.time.as_millis()])?)
+}
+
+fn read_counts(mut rows: Rows<'_>) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
-    let mut statement = conn.prepare_cached(
-        "SELECT CASE WHEN app_id IS NULL THEN 'unmanaged' \
-         WHEN oa_id IN (SELECT oa_id FROM attempt WHERE phase = 'presenting') THEN 'presenting' \
-         WHEN set_app_id <> app_id THEN 'awaiting_grant' \
-         WHEN state IN ('scheduled', 'retrying') AND app_id IN (SELECT app_id FROM app WHERE refused_since IS NOT NULL) \
-         THEN 'blocked' ELSE state END AS seen, count(*), min(next_action_at) FROM oa GROUP BY seen",
-    )?;
-    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let word: String = row.get(0)?;
         let Some(state) = State::ALL.into_iter().find(|state| state.word() == word) else { continue };

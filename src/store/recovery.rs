@@ -164,8 +164,9 @@ impl Opened {
     pub fn start(self) -> std::io::Result<(Store, JoinHandle<()>)> {
         let Opened { path, conn, slots, lock } = self;
         let sides = ["-wal", "-shm", "-slots"].map(|suffix| Place::found(file::beside(&path, suffix)));
-        let database = lock.as_ref().map(|lock| Place::of(path, lock)).transpose()?;
+        let database = lock.as_ref().map(|lock| Place::of(path.clone(), lock)).transpose()?;
         let places: Vec<Place> = database.into_iter().chain(sides.into_iter().flatten()).collect();
+        let is_on_disk = lock.is_some();
         let (writer, thread) = Writer::start(conn, move || places.iter().try_for_each(Place::check))?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
@@ -175,13 +176,13 @@ impl Opened {
                 std::panic::resume_unwind(panic);
             }
         })?;
-        Ok((Store::new(writer, slots), holder))
+        Ok((Store::new(writer, slots, is_on_disk.then_some(&*path)), holder))
     }
 
     /// Goes on without a thread: each verb is done, and committed by itself, on the thread that asks for it, before that
     /// thread goes on. For a simulation, in which everything happens in an order of its choosing.
     pub fn on_this_thread(self) -> Store {
-        Store::new(Writer::on_this_thread(self.conn, self.lock), self.slots)
+        Store::new(Writer::on_this_thread(self.conn, self.lock), self.slots, None)
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! One OA's row, taken apart and put together whole, so that a new column cannot be forgotten.
 
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::time::Duration;
 
 use crate::clock::{Moment, Reading, Time, Uptime};
@@ -14,6 +14,8 @@ pub(super) struct OaRow {
     pub(super) oa_id: OaId,
     pub(super) app_id: Option<AppId>,
     pub(super) name: Option<String>,
+    /// A program manages it over the API, and not the config.
+    pub(super) is_by_program: bool,
     pub(super) generation: u64,
     pub(super) set: Option<StoredSet>,
     pub(super) standing: Standing,
@@ -67,7 +69,7 @@ const COLUMNS: &str = "oa_id, app_id, name, generation, set_app_id, access_token
      obtained_uptime, obtained_boot, access_token_expires_at, refresh_token_expires_at, state, reason, \
      next_action_at, planned_at, failures, slow_tries, last_error, last_refresh_at, reminded_step, expiry_said, \
      import_unsaid, planned_uptime, planned_boot, granted_at, granted_until, grant_doubt_said, (SELECT attempt_id FROM attempt \
-     WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed' AND phase = 'uncertain')";
+     WHERE attempt.oa_id = oa.oa_id AND phase <> 'closed' AND phase = 'uncertain'), by_program";
 
 pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<OaRow>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa WHERE oa_id = ?1"))?
@@ -75,9 +77,16 @@ pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<O
         .optional()
 }
 
-pub(super) fn load_all(conn: &Connection) -> rusqlite::Result<Vec<OaRow>> {
-    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa ORDER BY oa_id"))?
-        .query_map([], |row| read_row(row).or_else(|_| unreadable(row)))?
+/// The rows that come after this one, by id, `limit` of them at most.
+pub(super) fn load_page(
+    conn: &Connection,
+    after: Option<&OaId>,
+    limit: usize,
+) -> rusqlite::Result<Vec<OaRow>> {
+    let after = after.map_or("", OaId::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM oa WHERE oa_id > ?1 ORDER BY oa_id LIMIT ?2"))?
+        .query_map(params![after, limit], |row| read_row(row).or_else(|_| unreadable(row)))?
         .collect()
 }
 
@@ -85,6 +94,7 @@ pub(super) fn load_all(conn: &Connection) -> rusqlite::Result<Vec<OaRow>> {
 fn unreadable(row: &Row<'_>) -> rusqlite::Result<OaRow> {
     let mut stub = OaRow::new(OaId::from(row.get::<_, String>(0)?));
     stub.app_id = row.get::<_, Option<String>>(1)?.map(AppId::from);
+    stub.is_by_program = row.get::<_, Option<i64>>(29)? == Some(1);
     stub.standing = Standing::ReauthorizationRequired(Reason::RowUnreadable);
     Ok(stub)
 }
@@ -128,6 +138,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<OaRow> {
         is_expiry_said: row.get(21)?,
         is_import_unsaid: row.get(22)?,
         grant,
+        is_by_program: row.get(29)?,
     })
 }
 
@@ -148,7 +159,7 @@ fn read_standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     Ok(standing)
 }
 
-const UPDATE: &str = "UPDATE oa SET app_id = :app_id, name = :name, generation = :generation, set_app_id = :set_app_id, \
+const UPDATE: &str = "UPDATE oa SET app_id = :app_id, name = :name, by_program = :by_program, generation = :generation, set_app_id = :set_app_id, \
      access_token = :access_token, refresh_token = :refresh_token, refresh_token_digest = :refresh_token_digest, \
      obtained_at = :obtained_at, obtained_uptime = :obtained_uptime, obtained_boot = :obtained_boot, \
      access_token_expires_at = :access_token_expires_at, refresh_token_expires_at = :refresh_token_expires_at, \
@@ -159,11 +170,11 @@ const UPDATE: &str = "UPDATE oa SET app_id = :app_id, name = :name, generation =
      granted_at = :granted_at, granted_until = :granted_until, grant_doubt_said = :grant_doubt_said \
      WHERE oa_id = :oa_id";
 
-const INSERT: &str = "INSERT INTO oa (oa_id, app_id, name, generation, set_app_id, access_token, refresh_token, \
+const INSERT: &str = "INSERT INTO oa (oa_id, app_id, name, by_program, generation, set_app_id, access_token, refresh_token, \
      refresh_token_digest, obtained_at, obtained_uptime, obtained_boot, access_token_expires_at, \
      refresh_token_expires_at, state, reason, next_action_at, planned_at, failures, slow_tries, last_error, \
      last_refresh_at, reminded_step, expiry_said, import_unsaid, planned_uptime, planned_boot, next_action_uptime, \
-     granted_at, granted_until, grant_doubt_said) VALUES (:oa_id, :app_id, :name, :generation, :set_app_id, \
+     granted_at, granted_until, grant_doubt_said) VALUES (:oa_id, :app_id, :name, :by_program, :generation, :set_app_id, \
      :access_token, :refresh_token, :refresh_token_digest, :obtained_at, :obtained_uptime, :obtained_boot, \
      :access_token_expires_at, :refresh_token_expires_at, :state, :reason, :next_action_at, :planned_at, :failures, \
      :slow_tries, :last_error, :last_refresh_at, :reminded_step, :expiry_said, :import_unsaid, :planned_uptime, \
@@ -175,6 +186,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         oa_id,
         app_id,
         name,
+        is_by_program,
         generation,
         set,
         standing,
@@ -200,6 +212,7 @@ pub(super) fn save(conn: &Connection, row: &OaRow) -> rusqlite::Result<()> {
         ":oa_id": oa_id.as_str(),
         ":app_id": app_id.as_ref().map(AppId::as_str),
         ":name": name,
+        ":by_program": is_by_program,
         ":generation": generation,
         ":set_app_id": set.map(|set| set.app_id.as_str()),
         ":access_token": set.and_then(|set| set.access_token.as_ref()).map(Secret::expose),
@@ -259,6 +272,7 @@ impl OaRow {
             oa_id,
             app_id: None,
             name: None,
+            is_by_program: false,
             generation: 0,
             set: None,
             standing: Standing::AwaitingGrant,

@@ -8,7 +8,8 @@ use rusqlite::Connection;
 /// Marks the file as ours: "ZTkd".
 pub(super) const APPLICATION_ID: i32 = 0x5A54_6B64;
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The version that this program reads and writes.
 pub(super) fn newest_version() -> usize {
@@ -21,6 +22,10 @@ pub(super) fn see_as_newest(conn: &Connection, version: usize) -> rusqlite::Resu
     if version == newest_version() {
         return Ok(true);
     }
+    if version == 2 {
+        conn.execute_batch("CREATE TEMP VIEW oa AS SELECT *, 0 AS by_program FROM main.oa;")?;
+        return Ok(true);
+    }
     if version != 1 {
         return Ok(false);
     }
@@ -29,7 +34,7 @@ pub(super) fn see_as_newest(conn: &Connection, version: usize) -> rusqlite::Resu
          NULL AS braked_since, 0 AS failed_trials, NULL AS brake_wait_until, NULL AS brake_hold_until, \
          NULL AS brake_decided_at FROM main.app; \
          CREATE TEMP VIEW oa AS SELECT *, NULL AS planned_boot, NULL AS planned_uptime, NULL AS next_action_uptime, \
-         NULL AS granted_at, NULL AS granted_until, 0 AS grant_doubt_said FROM main.oa;",
+         NULL AS granted_at, NULL AS granted_until, 0 AS grant_doubt_said, 0 AS by_program FROM main.oa;",
     )?;
     Ok(true)
 }

@@ -189,7 +189,14 @@ impl Slots {
     /// The answer to this attempt, if a slot has it.
     pub(super) fn filled_by(&self, attempt: AttemptId) -> Option<SpilledAnswer> {
         let count = self.count().ok()?;
-        (0..count).find_map(|index| match self.read(index) {
+        // Most slots hold nothing, or what is another's: their beginnings say so.
+        let names = |index: usize| {
+            let mut beginning = [0; MAGIC.len() + 32 + 16];
+            self.file.read(&mut beginning, (index * SLOT_SIZE) as u64).is_ok()
+                && beginning.starts_with(MAGIC)
+                && beginning.ends_with(attempt.as_bytes())
+        };
+        (0..count).filter(|index| names(*index)).find_map(|index| match self.read(index) {
             Ok(Content::Filled(spilled)) if spilled.attempt == attempt => Some(spilled),
             Ok(Content::Filled(_) | Content::Unmarked(_) | Content::Empty | Content::Torn) | Err(_) => None,
         })

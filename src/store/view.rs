@@ -1,18 +1,17 @@
-//! What people and programs see of an OA: status, tokens, history.
+//! What people and programs see of an OA: its status and its history.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::ops::Bound;
 
 use super::apps::{self, AppStanding};
+use super::held::{is_valid, set_in_slot};
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
-use crate::clock::{CLOCK_TOLERANCE, Reading, Time};
+use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, Fleet, Managed, OaId};
-use crate::oauth::GrantedTokens;
-use crate::rotation::{Reason, Retrying, Standing, Uncertain, Verdict};
-use crate::secret::Secret;
+use crate::rotation::{Reason, Retrying, Standing, Uncertain};
 
 /// The state of an OA as the outside sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -97,28 +96,6 @@ pub struct OaStatus {
     pub granted_at: Option<Time>,
 }
 
-/// An access token that can be used now.
-#[derive(Clone, Debug)]
-pub struct ValidToken {
-    /// The token.
-    pub access_token: Secret,
-    /// When it ends.
-    pub expires_at: Time,
-    /// The generation of its set.
-    pub generation: u64,
-}
-
-/// What the store says to somebody who wants an OA's token.
-#[derive(Clone, Debug)]
-pub enum TokenAnswer {
-    /// The store does not know this OA.
-    NoSuchOa,
-    /// It has no access token that can be used now.
-    NoneValid(State),
-    /// Here it is.
-    Valid(ValidToken),
-}
-
 /// One attempt of the journal.
 #[derive(Clone, Debug, Serialize)]
 pub struct HistoryEntry {
@@ -148,47 +125,42 @@ pub struct HistoryEntry {
     pub answer_kept: bool,
 }
 
-/// A set in a spill slot: it reached the program and is not in the store yet. One that a person's import overtook
-/// does not count.
-fn set_in_slot(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<StoredSet>> {
-    let Some(slots) = slots else { return Ok(None) };
-    let open = conn
-        .prepare_cached(
-            "SELECT attempt_id FROM attempt WHERE oa_id = ?1 AND phase <> 'closed' AND phase = 'presenting' \
-             AND generation = ?2",
-        )?
-        .query_row(params![row.oa_id.as_str(), row.generation], |row| row.get::<_, [u8; 16]>(0))
-        .optional()?;
-    let Some(slot) = open.and_then(|id| slots.filled_by(AttemptId::from_bytes(id))) else { return Ok(None) };
-    let Verdict::Granted(tokens) = slot.verdict() else { return Ok(None) };
-    let GrantedTokens { access_token, refresh_token, access_token_life, .. } = tokens;
-    Ok(row.set.as_ref().map(|old| StoredSet {
-        app_id: old.app_id.clone(),
-        access_token_expires_at: access_token.as_ref().map(|_| slot.obtained.time.plus(access_token_life)),
-        access_token,
-        refresh_token,
-        obtained: slot.obtained.clone(),
-        refresh_token_expires_at: old.refresh_token_expires_at,
-    }))
+/// A part of the fleet, by id.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    /// Those that come after this one; `None`: from the first.
+    pub(super) after: Option<OaId>,
+    /// So many at most.
+    pub(super) limit: usize,
 }
 
-/// The status of all OAs of the store and of the config, by id.
+impl Page {
+    /// The whole fleet.
+    pub(super) const WHOLE: Page = Page { after: None, limit: usize::MAX };
+}
+
+/// The status of the OAs of the store and of the config, by id.
 pub(super) fn statuses(
     conn: &Connection,
     slots: Option<&Slots>,
     managed: &Fleet,
+    page: Page,
     now: &Reading,
 ) -> rusqlite::Result<Vec<OaStatus>> {
+    let Page { after, limit } = page;
     let presenting = presenting(conn)?;
     let held: BTreeMap<AppId, AppStanding> =
         apps::held(conn)?.into_iter().map(|app| (app.app_id.clone(), app.standing())).collect();
-    let mut rows: BTreeMap<OaId, OaRow> =
-        rows::load_all(conn)?.into_iter().map(|row| (row.oa_id.clone(), row)).collect();
-    for oa_id in managed.keys() {
+    let mut rows: BTreeMap<OaId, OaRow> = rows::load_page(conn, after.as_ref(), limit)?
+        .into_iter()
+        .map(|row| (row.oa_id.clone(), row))
+        .collect();
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    for oa_id in managed.range((start, Bound::Unbounded)).map(|(oa_id, _)| oa_id).take(limit) {
         rows.entry(oa_id.clone()).or_insert_with(|| OaRow::new(oa_id.clone()));
     }
-    let mut statuses = Vec::with_capacity(rows.len());
-    for (oa_id, row) in rows {
+    let mut statuses = Vec::with_capacity(rows.len().min(limit));
+    for (oa_id, row) in rows.into_iter().take(limit) {
         let row = as_managed(row, managed.get(&oa_id));
         let app =
             row.app_id.as_ref().and_then(|app_id| held.get(app_id)).copied().unwrap_or(AppStanding::Open);
@@ -217,8 +189,11 @@ pub(super) fn helpless(conn: &Connection, managed: &Fleet, now: &Reading) -> rus
     Ok(helpless)
 }
 
-/// The row as this config has it.
-fn as_managed(row: OaRow, managed: Option<&Managed>) -> OaRow {
+/// The row as this config has it, or the program that manages it.
+pub(super) fn as_managed(row: OaRow, managed: Option<&Managed>) -> OaRow {
+    if managed.is_none() && row.is_by_program {
+        return row;
+    }
     let name = managed.map_or(row.name.clone(), |managed| managed.name.as_deref().map(str::to_owned));
     OaRow { app_id: managed.map(|managed| managed.app_id.clone()), name, ..row }
 }
@@ -238,12 +213,12 @@ pub(super) fn status(
     Ok(Some(status_of(row, in_slot, is_presenting, app, now)))
 }
 
-fn standing_of_app(conn: &Connection, row: &OaRow) -> rusqlite::Result<AppStanding> {
+pub(super) fn standing_of_app(conn: &Connection, row: &OaRow) -> rusqlite::Result<AppStanding> {
     let app = row.app_id.as_ref().map(|app_id| apps::load(conn, app_id)).transpose()?;
     Ok(app.map_or(AppStanding::Open, |app| app.standing()))
 }
 
-fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
+pub(super) fn presenting(conn: &Connection) -> rusqlite::Result<BTreeSet<OaId>> {
     conn.prepare_cached("SELECT oa_id FROM attempt WHERE phase <> 'closed' AND phase = 'presenting'")?
         .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
         .collect()
@@ -285,28 +260,19 @@ fn status_of(
         refresh_token_expires_at: set.as_ref().map(|set| set.refresh_token_expires_at),
         next_refresh_at,
         last_refresh_at: row.last_refresh_at,
-        access_token_valid: set.as_ref().and_then(|set| valid_until(set, now)).is_some(),
+        access_token_valid: set.as_ref().is_some_and(|set| is_valid(set, now)),
         consecutive_failures: row.failures,
         last_error: row.last_error,
         granted_at: row.grant.map(|grant| grant.granted_at),
     }
 }
 
-/// When the set's access token ends, if it can be used now. The clock that nobody sets is believed where it was read;
-/// where the wall clock was set since, the end is told as the wall clock has it now.
-fn valid_until(set: &StoredSet, now: &Reading) -> Option<Time> {
-    let end = set.access_token_expires_at?;
-    let is_set = |step: Option<(bool, Duration)>| step.is_some_and(|(_, step)| step > CLOCK_TOLERANCE);
-    let end = match set.obtained.uptime_since(now) {
-        Some(elapsed) if is_set(set.obtained.step_since(now)) => {
-            now.time.plus(end.since(set.obtained.time).saturating_sub(elapsed))
-        }
-        Some(_) | None => end,
-    };
-    (end > now.time).then_some(end)
-}
-
-fn seen_state(row: &OaRow, is_presenting: bool, app: AppStanding, now: Time) -> (State, Option<Reason>) {
+pub(super) fn seen_state(
+    row: &OaRow,
+    is_presenting: bool,
+    app: AppStanding,
+    now: Time,
+) -> (State, Option<Reason>) {
     let Some(app_id) = &row.app_id else { return (State::Unmanaged, None) };
     if is_presenting {
         return (State::Presenting, None);
@@ -331,40 +297,6 @@ fn seen_state(row: &OaRow, is_presenting: bool, app: AppStanding, now: Time) -> 
 /// It is due, and waits because its app is braked.
 fn held_back(app: AppStanding, at: Time, now: Time) -> Option<Reason> {
     (at <= now && matches!(app, AppStanding::Braked { .. })).then_some(Reason::AppBraked)
-}
-
-/// The OA's access token, if it can be used now: in every state.
-pub(super) fn token(
-    conn: &Connection,
-    slots: Option<&Slots>,
-    managed: &Fleet,
-    oa_id: &OaId,
-    now: &Reading,
-) -> rusqlite::Result<TokenAnswer> {
-    let Some(mut row) = rows::load(conn, oa_id)? else {
-        let is_known = managed.contains_key(oa_id);
-        return Ok(if is_known {
-            TokenAnswer::NoneValid(State::AwaitingGrant)
-        } else {
-            TokenAnswer::NoSuchOa
-        });
-    };
-    row.app_id = managed.get(oa_id).map(|managed| managed.app_id.clone());
-    let in_slot = set_in_slot(conn, slots, &row)?;
-    let generation = row.generation + u64::from(in_slot.is_some());
-    let set = in_slot.as_ref().or(row.set.as_ref());
-    let valid = set.and_then(|set| {
-        let expires_at = valid_until(set, now)?;
-        Some(ValidToken { access_token: set.access_token.clone()?, expires_at, generation })
-    });
-    Ok(match valid {
-        Some(valid) => TokenAnswer::Valid(valid),
-        None => {
-            let app = standing_of_app(conn, &row)?;
-            let is_presenting = presenting(conn)?.contains(oa_id);
-            TokenAnswer::NoneValid(seen_state(&row, is_presenting, app, now.time).0)
-        }
-    })
 }
 
 /// The OA's attempts, newest first.

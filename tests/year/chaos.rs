@@ -228,7 +228,7 @@ impl World {
         let Some(store) = self.store() else { return Ok(()) };
         let now = self.clocks.read().time;
         let taken = match store.manage(self.fleet.oas.clone(), self.fleet.timing.clone(), now).await {
-            Ok(()) => store.allow_trials(now).await,
+            Ok(_) => store.allow_trials(now).await,
             Err(error) => Err(error),
         };
         if let Err(error) = taken {

@@ -87,7 +87,7 @@ impl World {
         let now = self.clocks.read();
         let managed = store.manage(self.fleet.oas.clone(), self.fleet.timing.clone(), now.time).await;
         let ready = match managed {
-            Ok(()) => store.allow_trials(now.time).await,
+            Ok(_) => store.allow_trials(now.time).await,
             Err(error) => Err(error),
         };
         if let Err(error) = ready {

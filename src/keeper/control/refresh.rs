@@ -40,10 +40,7 @@ async fn begin(
     trial: bool,
     peer: &mut Conversation,
 ) -> Result<Waiting, Reply> {
-    let managed = keeper.settings().managed.get(oa_id).cloned();
-    let Some(managed) = managed else {
-        return Err(not_kept(oa_id));
-    };
+    let Some(managed) = keeper.managed(oa_id) else { return Err(not_kept(oa_id)) };
     // Before anything is looked at, so that nothing is missed.
     let told = keeper.told.listen();
     let not_now = |text: String| Reply::NotNow { text };

@@ -11,7 +11,7 @@ use crate::rotation::Reason;
 use crate::store::{Decision, Resolved};
 
 pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> Reply {
-    if !keeper.settings().managed.contains_key(oa_id) {
+    if keeper.managed(oa_id).is_none() {
         return not_kept(oa_id);
     }
     let (word, decision) = match choice {

@@ -398,6 +398,7 @@ fn i10_rows_that_cannot_be_worked_with_delay_no_other() {
     let unknown_app = Sweep { apps: Arc::new(["other"].map(AppId::from).into()), ..sweep(&[]) };
     assert_eq!(fleet::due_refreshes(&bench.conn, &unknown_app, &at(bench.now)).expect("due"), []);
     bench.conn.execute("UPDATE oa SET failures = -1 WHERE oa_id = 'herd-005'", []).expect("broken");
-    let statuses = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("of all");
+    let statuses =
+        view::statuses(&bench.conn, None, &[].into(), view::Page::WHOLE, &at(bench.now)).expect("of all");
     assert_eq!(statuses.len(), 5);
 }

@@ -92,7 +92,7 @@ fn a_token_is_not_handed_out_past_its_life_because_the_wall_clock_was_set_back()
     bench.import_obtained(&oa(), 1, Moment::at(&clocks(0, 0)));
     let is_handed_out = |now: &Reading| {
         let managed = [].into();
-        matches!(view::token(&bench.conn, None, &managed, &oa(), now).expect("asked"), TokenAnswer::Valid(_))
+        matches!(held::token(&bench.conn, None, &managed, &oa(), now).expect("asked"), TokenAnswer::Valid(_))
     };
     assert!(is_handed_out(&clocks(-100, 24)));
     assert!(!is_handed_out(&clocks(-100, 26)) && !is_handed_out(&clocks(26, 26)));
@@ -104,7 +104,7 @@ fn i10_a_token_that_lives_is_handed_out_although_the_wall_clock_jumped_past_its_
     let bench = Bench::new();
     bench.import_obtained(&oa(), 1, Moment::at(&clocks(0, 0)));
     let ahead = clocks(90_000, 5);
-    let answer = view::token(&bench.conn, None, &[].into(), &oa(), &ahead).expect("asked");
+    let answer = held::token(&bench.conn, None, &[].into(), &oa(), &ahead).expect("asked");
     let TokenAnswer::Valid(valid) = answer else { panic!("{answer:?}") };
     assert_eq!(valid.expires_at.since(ahead.time), 20 * HOUR, "as the wall clock has it now");
 }

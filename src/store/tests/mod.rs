@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use super::conclude::{Attempted, Concluded, Effect, conclude};
 use super::fleet::{self, Due, Sweep};
+use super::held::{self, TokenAnswer};
 use super::import::{Import, Imported, import};
 use super::present::{Claim, Claimed, Journalled, claim, latch_unproven, present};
 use super::settle::{self, Settled};
-use super::view::{self, State, TokenAnswer};
+use super::view::{self, State};
 use super::{AppChange, apps, day, ends, journal, resolve as decisions, rows, schema};
 use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, Managed, OaId};
@@ -165,14 +166,15 @@ impl Bench {
 
     fn state(&self) -> (State, Option<String>) {
         let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
-        let mut statuses = view::statuses(&self.conn, None, &managed, &at(self.now)).expect("statuses");
+        let mut statuses =
+            view::statuses(&self.conn, None, &managed, view::Page::WHOLE, &at(self.now)).expect("statuses");
         let status = statuses.remove(0);
         (status.state, status.reason)
     }
 
     fn token(&self) -> Option<String> {
         let managed = [(oa(), Managed { app_id: AppId::from("app"), name: None })].into();
-        match view::token(&self.conn, None, &managed, &oa(), &at(self.now)).expect("token") {
+        match held::token(&self.conn, None, &managed, &oa(), &at(self.now)).expect("token") {
             TokenAnswer::Valid(valid) => Some(valid.access_token.expose().to_owned()),
             TokenAnswer::NoSuchOa | TokenAnswer::NoneValid(_) => None,
         }
@@ -611,7 +613,9 @@ fn an_oa_moved_to_another_app_waits_for_a_grant_and_moved_back_goes_on() {
     let manage = |app: &str| {
         let managed = [(oa(), Managed { app_id: AppId::from(app), name: None })].into();
         fleet::manage(&bench.conn, &managed, &bench.timing, bench.now).expect("managed");
-        view::statuses(&bench.conn, None, &managed, &at(bench.now)).expect("statuses").remove(0)
+        view::statuses(&bench.conn, None, &managed, view::Page::WHOLE, &at(bench.now))
+            .expect("statuses")
+            .remove(0)
     };
     let moved = manage("other");
     assert_eq!((moved.state, moved.reason.as_deref()), (State::AwaitingGrant, Some("app_changed")));
@@ -626,7 +630,9 @@ fn an_oa_that_left_the_config_keeps_its_tokens_and_is_left_alone() {
     fleet::manage(&bench.conn, &[].into(), &bench.timing, bench.now).expect("managed");
     assert!(bench.claim().is_none());
     assert_eq!(bench.due_by(&at(START.plus(48 * HOUR))).expect("due"), []);
-    let status = view::statuses(&bench.conn, None, &[].into(), &at(bench.now)).expect("statuses").remove(0);
+    let status = view::statuses(&bench.conn, None, &[].into(), view::Page::WHOLE, &at(bench.now))
+        .expect("statuses")
+        .remove(0);
     assert_eq!((status.state, status.access_token_valid), (State::Unmanaged, true));
 }
 

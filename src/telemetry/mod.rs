@@ -2,15 +2,18 @@
 //!
 //! Lines are handed to a thread of their own through a bounded queue: a reader that stalls or went away costs
 //! lines, which are counted, and never stops the program. A panic becomes a line that says where, and not what:
-//! its message could hold anything. Imports nothing of ours.
+//! its message could hold anything. [`feed`] hands the same events out inside the program. May import `clock`.
+
+pub mod feed;
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+pub use feed::Feed;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::layer::{Layered, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
@@ -33,8 +36,7 @@ struct End {
     written: mpsc::Receiver<()>,
 }
 
-type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
-type Form = Box<dyn Layer<Filtered> + Send + Sync>;
+type Form = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Changes the running log, and knows how many lines it lost.
 #[derive(Clone)]
@@ -42,13 +44,19 @@ pub struct LogControl {
     lines: NonBlocking,
     dropped: LinesDropped,
     filter: reload::Handle<EnvFilter, Registry>,
-    form: reload::Handle<Form, Filtered>,
+    form: reload::Handle<Form, Registry>,
+    feed: Feed,
 }
 
 impl LogControl {
     /// The counter of lines that nobody got to see.
     pub fn lines_dropped(&self) -> u64 {
         self.dropped.count()
+    }
+
+    /// The same events, for whoever wants them inside the program.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// Goes over to another filter and form. Every line is written in one of the two.
@@ -69,7 +77,7 @@ impl LogControl {
         let (lines, dropped, _end) = queue(io::sink());
         let (_layer, filter) = reload::Layer::new(EnvFilter::new("off"));
         let (_layer, form) = reload::Layer::new(form(lines.clone(), true));
-        LogControl { lines, dropped, filter, form }
+        LogControl { lines, dropped, filter, form, feed: Feed::default() }
     }
 }
 
@@ -145,9 +153,11 @@ pub fn start(filter: &str, as_json: bool) -> Result<Telemetry, String> {
     let (filter, filter_handle) = reload::Layer::new(parse(filter)?);
     let (lines, dropped, end) = queue(io::stderr());
     let (form, form_handle) = reload::Layer::new(form(lines.clone(), as_json));
-    tracing_subscriber::registry().with(filter).with(form).try_init().map_err(|error| error.to_string())?;
+    let feed = Feed::default();
+    let registry = tracing_subscriber::registry().with(form.with_filter(filter)).with(feed.layer());
+    registry.try_init().map_err(|error| error.to_string())?;
     log_panics();
-    let control = LogControl { lines, dropped, filter: filter_handle, form: form_handle };
+    let control = LogControl { lines, dropped, filter: filter_handle, form: form_handle, feed };
     Ok(Telemetry { control, end })
 }
 
