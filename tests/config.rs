@@ -240,7 +240,7 @@ fn unknown_keys_and_sections_are_told_with_what_was_meant() {
         ("colour = \"60s\"\n", "1:1", "the key `colour` stands outside all sections"),
         ("[refesh]\n", "1:2", "unknown section `refesh`; did you mean [refresh]?"),
         ("[[oas]]\n", "1:3", "did you mean [[oa]]?"),
-        ("[api]\nlisten = \"x\"\n", "1:2", "unknown section `api`"),
+        ("[extra]\nlisten = \"x\"\n", "1:2", "unknown section `extra`"),
         ("[[access]]\n", "1:3", "unknown section `access`"),
         ("[log.more]\n", "1:6", "unknown key `more` in [log]"),
     ]);
@@ -430,6 +430,7 @@ fn a_credential_is_read_from_the_directory_of_systemd() {
     let env = Environment {
         state_directory: Some(PathBuf::from("/srv/state")),
         credentials_directory: Some(credentials.path().to_owned()),
+        ..Environment::default()
     };
     let text = FLEET.replace("secret_key_file = \"app.secret\"", "secret_key_credential = \"zalo\"");
     let config = place.parse_in(&text, Secrets::Read, &env).expect("valid");
@@ -580,7 +581,7 @@ fn section_of(key: &str) -> &'static str {
 #[test]
 fn every_problem_is_told_at_once_in_the_order_of_the_file() {
     let place = Place::new();
-    let text = "[[oa]]\nid = 5\napp = \"9\"\n[schedule]\nsweep = \"* * *\"\n[refresh]\njitter = \"x\"\ntimeout = 5\n[api]\n";
+    let text = "[[oa]]\nid = 5\napp = \"9\"\n[schedule]\nsweep = \"* * *\"\n[refresh]\njitter = \"x\"\ntimeout = 5\n[extra]\n";
     let problems = place.parse(text).expect_err("wrong");
     let name = place.0.path().join("config.toml");
     assert_eq!(problems.len(), 6, "{problems}");

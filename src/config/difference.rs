@@ -1,6 +1,8 @@
 //! What is different between two configs: what a reload has to do, and what it tells.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use super::Config;
 use crate::id::OaId;
@@ -37,6 +39,7 @@ impl Difference {
                     || old.timing.refresh_token_lifetime != new.timing.refresh_token_lifetime,
             ),
             ("schedule", old.schedule != new.schedule),
+            ("api", old.api != new.api),
         ];
         Difference {
             added: oas.added.len() + apps.added.len(),
@@ -50,14 +53,28 @@ impl Difference {
 
     /// Why a running daemon cannot go over from `old` to `new`, in a sentence that says what to do.
     pub fn obstacle(old: &Config, new: &Config) -> Option<String> {
-        (old.store_path != new.store_path).then(|| {
+        let (file, old_path) = (new.file.display(), old.store_path.display());
+        if old.store_path != new.store_path {
+            return Some(format!(
+                "{file}: [store] path is another one than the running daemon's, {old_path}; set it back, or restart the \
+                 daemon"
+            ));
+        }
+        (listening(old) != listening(new)).then(|| {
             format!(
-                "{}: [store] path is another one than the running daemon's, {}; set it back, or restart the daemon",
-                new.file.display(),
-                old.store_path.display()
+                "{file}: [api] listens elsewhere than the running daemon does; set socket, mode, group, listen and \
+                 max_connections back, or restart the daemon"
             )
         })
     }
+}
+
+/// What of `[api]` is settled at the start.
+fn listening(config: &Config) -> Option<(&Path, u32, Option<u32>, Option<SocketAddr>, u32, bool)> {
+    config
+        .api
+        .as_ref()
+        .map(|api| (&*api.socket, api.mode, api.group, api.listen, api.max_connections, api.oa_metrics))
 }
 
 /// What `[refresh]` says.
@@ -86,7 +103,6 @@ fn compare<K: Ord + Clone, V: PartialEq>(old: &BTreeMap<K, V>, new: &BTreeMap<K,
 mod tests {
     use super::*;
     use crate::config::{Environment, Secrets, parse};
-    use std::path::Path;
 
     fn config(text: &str) -> Config {
         let apps =
@@ -119,6 +135,7 @@ mod tests {
             ("[refresh_token]\nlifetime = \"80d\"", "refresh_token"),
             ("[refresh_token]\nremind = []", "refresh_token"),
             ("[schedule]\nsweep = \"*/2 * * * * *\"", "schedule"),
+            ("[api]", "api"),
         ] {
             assert_eq!(Difference::between(&old, &config(text)).sections, [section], "{text}");
         }
@@ -132,5 +149,14 @@ mod tests {
                 .is_some_and(|why| why.contains("/elsewhere") || why.contains("restart"))
         );
         assert_eq!(Difference::obstacle(&old, &old), None);
+    }
+
+    #[test]
+    fn another_place_to_listen_at_is_an_obstacle_and_other_rights_are_none() {
+        let old = config("[api]\nrate = 5");
+        assert_eq!(Difference::obstacle(&old, &config("[api]\nrate = 6")), None);
+        let elsewhere = config("[api]\nsocket = \"/elsewhere/api.sock\"");
+        assert!(Difference::obstacle(&old, &elsewhere).is_some_and(|why| why.contains("restart")));
+        assert!(Difference::obstacle(&old, &config("")).is_some());
     }
 }

@@ -6,6 +6,7 @@
 //! and no message repeats text that could be a secret.
 //! May import `clock`, `secret`, `id` and `rotation::timing`.
 
+mod api;
 mod difference;
 mod files;
 mod fleet;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 use url::Url;
 
+pub use api::{Access, Api, Verb, Who};
 pub use difference::Difference;
 pub use problems::Problems;
 
@@ -52,14 +54,17 @@ pub struct Environment {
     pub state_directory: Option<PathBuf>,
     /// Where credentials are under systemd (`LoadCredential=`).
     pub credentials_directory: Option<PathBuf>,
+    /// Where sockets go under systemd (`RuntimeDirectory=`).
+    pub runtime_directory: Option<PathBuf>,
 }
 
 impl Environment {
-    /// From `$STATE_DIRECTORY` (the first, if there are several) and `$CREDENTIALS_DIRECTORY`.
+    /// From `$STATE_DIRECTORY`, `$CREDENTIALS_DIRECTORY` and `$RUNTIME_DIRECTORY`: of each the first, if there are several.
     pub fn of_process() -> Environment {
         Environment {
             state_directory: directory("STATE_DIRECTORY"),
             credentials_directory: directory("CREDENTIALS_DIRECTORY"),
+            runtime_directory: directory("RUNTIME_DIRECTORY"),
         }
     }
 }
@@ -93,6 +98,8 @@ pub struct Config {
     pub apps: BTreeMap<AppId, App>,
     /// The OAs that are kept; the app of each is in `apps`. Shared with whoever works with them.
     pub oas: Arc<Fleet>,
+    /// The consumers' API; `None`: the file does not have it.
+    pub api: Option<Api>,
     /// Unwise things that only reading the files could tell.
     notes: Vec<String>,
 }

@@ -47,10 +47,16 @@ pub(super) static SCHEDULE: Entry =
 pub(super) static APP: Entry =
     list("app", &["id", "secret_key_file", "secret_key_credential", "token_url", "api_url"]);
 pub(super) static OA: Entry = list("oa", &["id", "app", "name"]);
+pub(super) static API: Entry = one(
+    "api",
+    &["socket", "mode", "group", "listen", "allow_remote", "rate", "max_connections", "oa_metrics"],
+);
+pub(super) static ACCESS: Entry =
+    list("access", &["user", "group", "uid", "gid", "token_file", "oas", "verbs"]);
 
 /// All sections, in the order in which they are taught.
-pub(super) static SECTIONS: [&Entry; 8] =
-    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA];
+pub(super) static SECTIONS: [&Entry; 10] =
+    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA, &API, &ACCESS];
 
 /// Names under which people write a secret into a config file.
 const SECRET_KEYS: [&str; 12] = [

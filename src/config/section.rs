@@ -84,6 +84,11 @@ impl<'t, 'i> Section<'t, 'i> {
         self
     }
 
+    /// Is it in the document at all?
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'i>>> {
         debug_assert!(self.entry.keys.contains(&key), "{key} is not in the schema");
         // What the parser saved from a line that is no TOML may have no place of its own.
@@ -163,6 +168,18 @@ impl<'t, 'i> Section<'t, 'i> {
         };
         report.add_value(value.span().start, key, Wrong::new(wrong, right));
         None
+    }
+
+    /// The true or false under this key.
+    pub(super) fn flag(&self, key: &str, report: &mut Report<'_>) -> Option<bool> {
+        let value = self.get(key)?;
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            let what = format!("is {}, not true or false", kind_of(value.get_ref()));
+            let right = format!("write {key} = true or {key} = false, without quotes");
+            report.add_value(value.span().start, key, Wrong::new(what, right));
+        }
+        flag
     }
 
     /// The digits under this key, if it is a whole number (which an id must not be).

@@ -11,7 +11,7 @@ use super::problems::{Report, Wrong};
 use super::schema;
 use super::section::{Section, unknown_sections};
 use super::values::{self, Bounds, said};
-use super::{Config, Http, Log, LogFormat, Schedule, Secrets, fleet};
+use super::{Config, Http, Log, LogFormat, Schedule, Secrets, api, fleet};
 use crate::rotation::timing::{Timing, Unprovable};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ pub(super) fn config(
     let remind = remind(&refresh_token, report);
     let schedule = schedule(&Section::one(document, &schema::SCHEDULE, report), report);
     let fleet = fleet::fleet(document, around, report);
+    let api = api::api(document, around, report);
     Some(Config {
         file: file.to_owned(),
         store_path,
@@ -61,6 +62,7 @@ pub(super) fn config(
         schedule,
         apps: fleet.apps,
         oas: Arc::new(fleet.oas),
+        api,
         notes: fleet.notes,
     })
 }
