@@ -84,6 +84,7 @@
 //! - **I9** No secret in a log, error, panic, `Debug`, argument, environment or world-readable file.
 //! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
 
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -241,7 +241,7 @@ fn unknown_keys_and_sections_are_told_with_what_was_meant() {
         ("[refesh]\n", "1:2", "unknown section `refesh`; did you mean [refresh]?"),
         ("[[oas]]\n", "1:3", "did you mean [[oa]]?"),
         ("[extra]\nlisten = \"x\"\n", "1:2", "unknown section `extra`"),
-        ("[[access]]\n", "1:3", "unknown section `access`"),
+        ("[[extras]]\n", "1:3", "unknown section `extras`"),
         ("[log.more]\n", "1:6", "unknown key `more` in [log]"),
     ]);
 }

@@ -11,12 +11,25 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("main", &["cli"]),
+    ("api", &["store", "config", "telemetry", "clock", "id", "secret", "oauth", "failpoint"]),
     ("cli", ALL),
     (
         "keeper",
-        &["store", "zalo", "config", "rotation", "oauth", "telemetry", "clock", "secret", "id", "failpoint"],
+        &[
+            "api",
+            "store",
+            "zalo",
+            "config",
+            "rotation",
+            "oauth",
+            "telemetry",
+            "clock",
+            "secret",
+            "id",
+            "failpoint",
+        ],
     ),
     ("store", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
     ("zalo", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
@@ -32,6 +45,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
 ];
 
 const ALL: &[&str] = &[
+    "api",
     "keeper",
     "store",
     "zalo",

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
-use zalo_tokend::cli::token_set;
 use zalo_tokend::clock::{Clock, Moment, SystemClock};
 use zalo_tokend::id::{AppId, OaId};
 use zalo_tokend::oauth::GrantedTokens;
+use zalo_tokend::oauth::whole_set;
 use zalo_tokend::rotation::Timing;
 use zalo_tokend::store::{Direct, Import, Imported, TokenAnswer};
 
@@ -25,7 +25,7 @@ thread_local! {
 }
 
 pub fn check(body: &[u8]) {
-    match token_set(body) {
+    match whole_set(body) {
         Err(what) => assert_plain(&what),
         Ok(tokens) => {
             assert!(tokens.access_token.is_some() && tokens.refresh_token.is_some(), "half a set");

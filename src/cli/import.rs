@@ -8,7 +8,7 @@ use super::{Failure, OaArgument, exit, owner, print, runtime, source};
 use crate::clock::{Clock, Moment, Reading, SystemClock, Time};
 use crate::config::{App, Config};
 use crate::id::{Managed, OaId};
-use crate::oauth::{Answer, GrantedTokens, Oddity, ProbeAnswer, Unreadable, read_token_answer};
+use crate::oauth::{GrantedTokens, Oddity, ProbeAnswer, whole_set};
 use crate::store::{Direct, Import, Imported};
 use crate::zalo::Door;
 
@@ -77,36 +77,10 @@ fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Managed, &'c 
 
 fn read(arguments: &Arguments) -> Result<GrantedTokens, Failure> {
     let (source, body) = source::read(arguments.file.as_deref())?;
-    token_set(&body).map_err(|what| {
+    whole_set(&body).map_err(|what| {
         let wanted = "give Zalo's token response as it came: a JSON object with access_token, refresh_token and expires_in";
         Failure::new(exit::FAILED, format!("{source}: {what}; {wanted}"))
     })
-}
-
-/// The whole token set that a person brings as Zalo's token response.
-///
-/// # Errors
-/// What it is instead, in words without secrets.
-pub fn token_set(body: &[u8]) -> Result<GrantedTokens, String> {
-    let refuse = |what: &str| Err(what.to_owned());
-    let tokens = match read_token_answer(body) {
-        Answer::Granted(tokens) => tokens,
-        Answer::Error(code) => return Err(format!("this is Zalo's error {code}, not a token response")),
-        Answer::Unreadable(Unreadable::Empty) => return refuse("nothing came"),
-        Answer::Unreadable(Unreadable::NotWhole) => return refuse("not a whole JSON object"),
-        Answer::Unreadable(Unreadable::OddToken) => {
-            return refuse("a token holds blanks or other characters that no token has");
-        }
-        Answer::Unreadable(Unreadable::NothingInIt) => return refuse("no token is in it"),
-    };
-    if tokens.oddities.contains(&Oddity::CutOff) {
-        return refuse("not a whole JSON object");
-    }
-    match (&tokens.access_token, &tokens.refresh_token) {
-        (Some(_), Some(_)) => Ok(tokens),
-        (None, _) => refuse("access_token is missing"),
-        (_, None) => refuse("refresh_token is missing"),
-    }
 }
 
 fn obtained(arguments: &Arguments, now: &Reading) -> Result<Moment, Failure> {

@@ -21,8 +21,6 @@ mod status;
 mod table;
 mod token;
 
-pub use import::token_set;
-
 use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Failure, exit, owner, runtime};
+use crate::api;
 use crate::config::Config;
 use crate::keeper::{self, Caught, RunError};
 use crate::telemetry;
@@ -12,12 +13,13 @@ const LAST_PATIENCE: Duration = Duration::from_millis(500);
 
 pub(super) fn run(load: impl FnOnce() -> Result<Config, Failure>) -> Result<(), Failure> {
     let signals = Caught::from_now_on()?;
+    let inherited = api::inherited();
     let config = load()?;
     owner::take_on_owner(&config.store_path)?;
     let telemetry = telemetry::start(&config.log.level, config.log.is_json())
         .map_err(|what| Failure::new(exit::FAILED, format!("the log cannot be started: {what}")))?;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(keeper::run(config, telemetry.control(), signals));
+    let outcome = runtime.block_on(keeper::run(config, telemetry.control(), signals, inherited));
     runtime.shutdown_timeout(LAST_PATIENCE);
     let ended = outcome.map_err(Failure::from);
     if !telemetry.end()

@@ -191,6 +191,22 @@ pub fn load(file: &Path, secrets: Secrets) -> Result<Config, Problems> {
     parse(file, &text, secrets, &Environment::of_process())
 }
 
+/// Is this the id of an OA or an app?
+///
+/// # Errors
+/// What it is instead, in words that follow the name of what it is the id of.
+pub fn check_id(text: &str) -> Result<(), String> {
+    values::id(text).map(drop).map_err(|wrong| wrong.to_string())
+}
+
+/// Can an OA be called so?
+///
+/// # Errors
+/// Why not, in words that follow "name".
+pub fn check_name(text: &str) -> Result<(), String> {
+    values::name(text).map(drop).map_err(|wrong| wrong.to_string())
+}
+
 /// The store that a config file names, also where other things in it are wrong. `None`: that is not sure.
 pub fn store_path(file: &Path) -> Option<PathBuf> {
     let text = files::config_text(file, LARGEST_FILE).ok()?;

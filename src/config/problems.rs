@@ -21,6 +21,13 @@ impl Wrong {
     }
 }
 
+/// Without the key, which stands before it.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.right)
+    }
+}
+
 /// Everything that is wrong with a config file: never empty, one line each, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);

@@ -50,6 +50,22 @@ pub(super) fn oa_imported(oa_id: &OaId, generation: u64) {
     info!(event = "oa.imported", %oa_id, generation, "a token set was imported");
 }
 
+pub(super) fn oa_enlisted(oa_id: &OaId, app_id: &AppId) {
+    info!(event = "oa.enlisted", %oa_id, %app_id, "a program has this OA managed");
+}
+
+pub(super) fn oa_dismissed(oa_id: &OaId) {
+    info!(event = "oa.dismissed", %oa_id, "a program does not want this OA managed any more; its tokens stay in the store");
+}
+
+pub(super) fn api_unavailable(detail: &str) {
+    error!(
+        event = "api.unavailable",
+        detail,
+        "the API cannot be opened; tokens are refreshed all the same. Correct [api] and restart the daemon"
+    );
+}
+
 pub(super) fn awaiting_grant(oa_id: &OaId) {
     warn!(
         event = "oa.awaiting_grant", %oa_id,

@@ -13,6 +13,7 @@
 //! premise was measured, when the store's day was turned, which OAs are left alone for a while. May import everything but
 //! `cli` and `simulator`.
 
+mod api;
 mod attempt;
 mod claims;
 pub mod control;
@@ -37,7 +38,7 @@ mod told;
 mod undurable;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -70,7 +71,7 @@ struct Keeper {
     clock: Arc<dyn Clock>,
     settings: RwLock<Arc<Settings>>,
     /// The OAs that programs manage over the API.
-    by_program: RwLock<Arc<Fleet>>,
+    by_program: RwLock<Fleet>,
     claims: Claims,
     doubts: Mutex<Doubts>,
     measuring: Mutex<BTreeSet<AppId>>,
@@ -113,18 +114,18 @@ impl Keeper {
         Arc::clone(&self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// The OAs that programs manage.
-    fn by_program(&self) -> Arc<Fleet> {
-        Arc::clone(&self.by_program.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    fn set_by_program(&self, fleet: Fleet) {
-        *self.by_program.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(fleet);
+    /// The OAs that programs manage, to be changed.
+    fn by_program(&self) -> RwLockWriteGuard<'_, Fleet> {
+        self.by_program.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The OA as the config has it, or a program; `None`: nobody manages it.
     fn managed(&self, oa_id: &OaId) -> Option<Managed> {
-        self.settings().managed.get(oa_id).cloned().or_else(|| self.by_program().get(oa_id).cloned())
+        self.settings()
+            .managed
+            .get(oa_id)
+            .cloned()
+            .or_else(|| self.by_program.read().unwrap_or_else(PoisonError::into_inner).get(oa_id).cloned())
     }
 
     fn timing(&self) -> Arc<Timing> {

@@ -14,6 +14,7 @@ use super::duties::Duties;
 use super::run::{announce, open_door};
 use super::settings::Settings;
 use super::{Keeper, events};
+use crate::api::Api;
 use crate::config::{self, Config, Difference, Secrets};
 use crate::failpoint;
 
@@ -24,6 +25,8 @@ pub(super) struct Reloader {
     /// The config in force.
     pub(super) config: Config,
     pub(super) duties: Arc<Mutex<Duties>>,
+    /// The API, if it answers.
+    pub(super) api: Option<Arc<Api>>,
     /// SIGHUP came.
     pub(super) asked: Arc<Notify>,
 }
@@ -99,7 +102,7 @@ impl Reloader {
         })?;
 
         failpoint::pass("reload.managed");
-        keeper.set_by_program(by_program);
+        *keeper.by_program() = by_program;
         *keeper.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
         self.config = config;
         failpoint::pass("reload.in_force");
@@ -110,6 +113,9 @@ impl Reloader {
 
     /// The new settings are in force: what depends on them follows.
     async fn take_effect(&mut self, jobs: super::duties::Prepared) {
+        if let (Some(api), Some(config)) = (&self.api, &self.config.api) {
+            api.go_over_to(config);
+        }
         if let Err(error) = self.duties.lock().await.go_over_to(jobs).await {
             // The sweep has a tick of its own, so no OA waits for this.
             tracing::warn!(%error, "a cron expression is not in force; restart the daemon to apply it");

@@ -1,6 +1,7 @@
 //! The daemon's life: start, recover, work, drain.
 
 use std::future::Future;
+use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::signals::Caught;
 use super::systemd::Manager;
 use super::told::Told;
 use super::undurable::Undurable;
-use super::{Keeper, control, duties, events, health, recovery, reload};
+use super::{Keeper, api, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::failpoint;
@@ -66,11 +67,16 @@ pub enum RunError {
     Internal(String),
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. `inherited` is the API's socket, if the service manager hands it over.
 ///
 /// # Errors
 /// When it cannot start, or when the store is lost under it.
-pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    log: LogControl,
+    signals: Caught,
+    inherited: Option<UnixListener>,
+) -> Result<(), RunError> {
     let (stop, reload_asked) = (CancellationToken::new(), Arc::new(Notify::new()));
     let listener = signals.listen(stop.clone(), Arc::clone(&reload_asked))?;
     let oas = config.oas.len();
@@ -114,9 +120,11 @@ pub async fn run(config: Config, log: LogControl, signals: Caught) -> Result<(),
         keeper.tasks.spawn(report(Arc::clone(&keeper)));
         // Only who holds the store's lock may take over the socket that an earlier run left.
         keeper.tasks.spawn(control::open(&keeper, &config.store_path));
+        let api = api::open(&keeper, config.api.as_ref(), inherited);
         events::daemon_ready(oas);
         keeper.manager.ready(&keeper.summary().await);
-        let reloading = reload::Reloader { keeper: Arc::clone(&keeper), config, duties, asked: reload_asked };
+        let reloading =
+            reload::Reloader { keeper: Arc::clone(&keeper), config, duties, api, asked: reload_asked };
         keeper.tasks.spawn(reloading.run());
         keeper.sweep_until_stopped().await;
     }
@@ -253,7 +261,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
 
 async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
     let by_program = keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
-    keeper.set_by_program(by_program);
+    *keeper.by_program() = by_program;
     keeper.store.allow_trials(keeper.now()).await
 }
 

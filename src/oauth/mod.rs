@@ -4,14 +4,18 @@
 //! from an answer is for `rotation` to say. May import `id` and `secret`.
 
 mod answer;
+mod brought;
 mod code;
 mod fields;
 mod probe;
+mod proof;
 mod request;
 
 pub use answer::{Answer, GrantedTokens, Oddity, Unreadable, read_token_answer};
+pub use brought::whole_set;
 pub use code::{ErrorCode, Meaning};
 pub use probe::{ProbeAnswer, read_probe_answer};
+pub use proof::appsecret_proof;
 pub use request::{PROBE_PATH, SECRET_HEADER, TOKEN_HEADER, refresh_form};
 
 use std::time::Duration;

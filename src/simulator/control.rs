@@ -1,4 +1,4 @@
-//! The simulator's own requests under `/_simulator/`, for users' tests in whatever language: apps, grants, faults,
+//! The simulator's own requests under `/_simulator/`, for users' tests in whatever language: apps, grants, dead tokens, faults,
 //! the variant, the ledger. Bad input is answered with 400 and one plain sentence. May import id and secret.
 
 use std::time::Duration;
@@ -104,6 +104,14 @@ fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
             match simulate::allow_last_presented(shared, &oa) {
                 true => done(),
                 false => Err(format!("OA {oa} has presented no refresh token yet")),
+            }
+        }
+        ("POST", "kill") => {
+            let decision: Decision = read(body)?;
+            let oa = OaId::from(decision.oa_id);
+            match shared.lock().core.model.kill_access_token(&oa) {
+                true => done(),
+                false => Err(format!("OA {oa} was granted no tokens yet")),
             }
         }
         ("PUT", "variant") => {

@@ -226,6 +226,11 @@ impl Simulator {
         self.shared.lock().core.model.current_set(&OaId::from(oa_id))
     }
 
+    /// The OA's access token is dead from now on, as when an administrator removed it; `false`: it has none.
+    pub fn kill_access_token(&self, oa_id: &str) -> bool {
+        self.shared.lock().core.model.kill_access_token(&OaId::from(oa_id))
+    }
+
     /// Whether this access token is good at this moment.
     pub fn is_valid_access_token(&self, access_token: &str) -> bool {
         let locked = self.shared.lock();

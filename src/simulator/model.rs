@@ -256,6 +256,13 @@ impl Model {
         (worth, Some((self.presented(*index), set.refresh.digest())))
     }
 
+    /// The OA's access token is dead from now on, though its refresh token is not; `false`: it has none.
+    pub(super) fn kill_access_token(&mut self, oa: &OaId) -> bool {
+        let Some(index) = self.current.get(oa) else { return false };
+        self.sets[*index].access_superseded = Some(Duration::ZERO);
+        true
+    }
+
     pub(super) fn current_set(&self, oa: &OaId) -> Option<CurrentSet> {
         let set = &self.sets[*self.current.get(oa)?];
         Some(CurrentSet {

@@ -7,6 +7,7 @@
 pub mod fake_clock;
 pub mod frozen;
 pub mod herd;
+pub mod http;
 pub mod manager;
 pub mod namespace;
 pub mod network;

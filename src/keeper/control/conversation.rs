@@ -9,7 +9,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::super::Keeper;
 use super::protocol::{DaemonStatus, HeldToken, LONGEST_REQUEST, Reply, Request};
-use super::{refresh, resolve};
+use super::refresh::{self, Asker, Wish};
+use super::resolve;
 use crate::id::OaId;
 use crate::store::Health;
 
@@ -35,7 +36,8 @@ impl Conversation {
             Ok(Request::Status {}) => Reply::Status(status(&keeper)),
             Ok(Request::Undurable { oa_id }) => Reply::Undurable { held: undurable(&keeper, &oa_id) },
             Ok(Request::Refresh { oa_id, trial }) => {
-                refresh::run(&keeper, &OaId::from(oa_id), trial, &mut self).await
+                let wish = Wish { trial, generation: None };
+                refresh::run(&keeper, &OaId::from(oa_id), wish, &mut self).await
             }
             Ok(Request::Resolve { oa_id, decision }) => {
                 resolve::run(&keeper, &OaId::from(oa_id), decision).await
@@ -63,9 +65,17 @@ impl Conversation {
         line.push(b'\n');
         matches!(tokio::time::timeout(PATIENCE, self.writer.write_all(&line)).await, Ok(Ok(())))
     }
+}
 
-    /// Resolves when the other side has gone away.
-    pub(super) async fn gone(&mut self) {
+impl Asker for Conversation {
+    async fn tell(&mut self, text: &str) {
+        // Whoever went away is noticed while waiting.
+        if !self.say(&Reply::Progress { text: text.to_owned() }).await {
+            tracing::debug!("a program went away before it was answered");
+        }
+    }
+
+    async fn gone(&mut self) {
         let mut rest = [0; 64];
         while matches!(self.reader.read(&mut rest).await, Ok(read) if read > 0) {}
     }

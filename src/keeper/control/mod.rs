@@ -6,7 +6,7 @@
 
 mod conversation;
 pub mod protocol;
-mod refresh;
+pub(super) mod refresh;
 mod resolve;
 
 use std::future::Future;

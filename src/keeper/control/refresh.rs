@@ -4,6 +4,7 @@
 //! gate. Of a blocked app it is the trial. Of a braked one it is only if the operator says so; the waits of the brake
 //! stay as they are for all the others.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::Receiver;
@@ -12,16 +13,38 @@ use tokio::sync::broadcast::error::RecvError;
 use super::super::Keeper;
 use super::super::attempt;
 use super::super::told::Step;
-use super::conversation::Conversation;
 use super::protocol::Reply;
 use super::{not_kept, store_failed};
 use crate::clock::{Time, spoken};
 use crate::id::{AppId, OaId};
 use crate::store::{AppStanding, Due, Health, Hurried, OaStatus, State};
 
-pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, trial: bool, peer: &mut Conversation) -> Reply {
-    match begin(keeper, oa_id, trial, peer).await {
-        Ok(waiting) => waiting.until_told(keeper, oa_id, peer).await,
+/// Whoever asked for a refresh.
+pub(in super::super) trait Asker: Send {
+    /// Tells him how far it is.
+    fn tell(&mut self, text: &str) -> impl Future<Output = ()> + Send;
+
+    /// Resolves when he has gone away.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in super::super) struct Wish {
+    /// Also while its app is braked.
+    pub(in super::super) trial: bool,
+    /// Only if this is still its set.
+    pub(in super::super) generation: Option<u64>,
+}
+
+pub(in super::super) async fn run(
+    keeper: &Arc<Keeper>,
+    oa_id: &OaId,
+    wish: Wish,
+    asker: &mut impl Asker,
+) -> Reply {
+    match begin(keeper, oa_id, wish, asker).await {
+        Ok(waiting) => waiting.until_told(keeper, oa_id, asker).await,
         Err(refusal) => refusal,
     }
 }
@@ -37,8 +60,8 @@ struct Waiting {
 async fn begin(
     keeper: &Arc<Keeper>,
     oa_id: &OaId,
-    trial: bool,
-    peer: &mut Conversation,
+    Wish { trial, generation }: Wish,
+    asker: &mut impl Asker,
 ) -> Result<Waiting, Reply> {
     let Some(managed) = keeper.managed(oa_id) else { return Err(not_kept(oa_id)) };
     // Before anything is looked at, so that nothing is missed.
@@ -48,9 +71,14 @@ async fn begin(
     let status = keeper.store.status(oa_id.clone(), Some(managed), keeper.read_clock()).await;
     let status = status.map_err(|error| store_failed(&error))?;
     let Some(status) = status else { return Err(not_now(no_tokens(oa_id))) };
+    let newer_already = || Reply::Done { text: format!("OA {oa_id}: a newer set was stored just now") };
+    let generation = generation.unwrap_or(status.generation);
+    if status.generation > generation {
+        return Err(newer_already());
+    }
     match status.state {
         State::Presenting => {
-            say(peer, "a request is under way already").await;
+            asker.tell("a request is under way already").await;
             return Ok(Waiting { told, own: None });
         }
         State::Scheduled | State::Retrying | State::Blocked => {}
@@ -64,12 +92,10 @@ async fn begin(
     let standing = keeper.store.app_standing(app_id.clone()).await.map_err(|error| store_failed(&error))?;
     let own = match standing {
         AppStanding::Open => {
-            let hurried = keeper.store.hurry(oa_id.clone(), status.generation, keeper.read_clock()).await;
+            let hurried = keeper.store.hurry(oa_id.clone(), generation, keeper.read_clock()).await;
             match hurried.map_err(|error| store_failed(&error))? {
                 Hurried::Due => {}
-                Hurried::IsNewer => {
-                    return Err(Reply::Done { text: format!("OA {oa_id}: a newer set was stored just now") });
-                }
+                Hurried::IsNewer => return Err(newer_already()),
                 Hurried::HasNoPlan => return Err(not_now(no_tokens(oa_id))),
             }
             keeper.wake.notify_one();
@@ -92,7 +118,7 @@ async fn begin(
         // Of an app that is held back the sweep would choose an OA of its own.
         AppStanding::Braked { .. } | AppStanding::Blocked { .. } => Some(begin_trial(keeper, oa_id, app_id)),
     };
-    say(peer, "asked for").await;
+    asker.tell("asked for").await;
     Ok(Waiting { told, own })
 }
 
@@ -102,7 +128,7 @@ fn begin_trial(keeper: &Arc<Keeper>, oa_id: &OaId, app_id: AppId) -> tokio::task
 }
 
 impl Waiting {
-    async fn until_told(mut self, keeper: &Keeper, oa_id: &OaId, peer: &mut Conversation) -> Reply {
+    async fn until_told(mut self, keeper: &Keeper, oa_id: &OaId, asker: &mut impl Asker) -> Reply {
         loop {
             let own = async {
                 match &mut self.own {
@@ -124,7 +150,7 @@ impl Waiting {
                     );
                     return Reply::NotNow { text };
                 }
-                () = peer.gone() => return Reply::NotNow { text: "nobody waits any more".to_owned() },
+                () = asker.gone() => return Reply::NotNow { text: "nobody waits any more".to_owned() },
                 () = keeper.stop.cancelled() => {
                     let text = format!("the daemon is stopping; OA {oa_id} is refreshed after its next start");
                     return Reply::NotNow { text };
@@ -133,7 +159,7 @@ impl Waiting {
             match told {
                 Ok((about, step)) if about == *oa_id => match outcome(oa_id, step) {
                     Some(reply) => return reply,
-                    None => say(peer, "the request begins").await,
+                    None => asker.tell("the request begins").await,
                 },
                 Ok(_) => {}
                 Err(RecvError::Lagged(_) | RecvError::Closed) => {
@@ -207,11 +233,4 @@ fn needs_consent(oa_id: &OaId, reason: &dyn std::fmt::Display) -> String {
 
 fn no_tokens(oa_id: &OaId) -> String {
     format!("OA {oa_id} has no tokens yet; bring Zalo's answer in: zalo-tokend import {oa_id} < answer.json")
-}
-
-async fn say(peer: &mut Conversation, text: &str) {
-    // Whoever went away is noticed while waiting.
-    if !peer.say(&Reply::Progress { text: text.to_owned() }).await {
-        tracing::debug!("a program went away before it was answered");
-    }
 }

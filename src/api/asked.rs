@@ -1,0 +1,291 @@
+//! What consumers ask for that goes beyond reading: a token that was refused is looked into, an OA is refreshed.
+//!
+//! However many ask about the same set of an OA, one question to Zalo and at most one refresh come of it, and all wait for
+//! that one: a *flight*. It goes on when they stop waiting. One that brought no newer set is not repeated for a while, so
+//! that nobody can have Zalo asked, or a refresh tried, at each call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::caller::Caller;
+use super::desk::{Alive, Asked};
+use super::problem::Problem;
+use super::{Api, events, oas, read};
+use crate::config::Verb;
+use crate::id::OaId;
+
+/// How long after a flight that brought no newer set the next one may begin for the same set.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How many flights are remembered before those that say nothing any more are forgotten.
+const MANY: usize = 1_024;
+
+/// Why a newer set is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its access token is said to be refused: Zalo is asked first.
+    Refused,
+    /// Its access token has too little life left.
+    TooOld,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Landed {
+    /// There is a newer set.
+    Newer,
+    /// Zalo accepts the access token.
+    Alive,
+    /// A refresh failed; the refresh token is unspent.
+    Failed(String),
+    /// It cannot be done now.
+    NotNow(String),
+}
+
+/// The flights, one an OA.
+#[derive(Default)]
+pub(super) struct Flights(Mutex<BTreeMap<OaId, Flight>>);
+
+struct Flight {
+    /// The set that is looked into.
+    generation: u64,
+    landed: watch::Receiver<Option<Landed>>,
+    began: Instant,
+}
+
+/// How somebody gets aboard.
+enum Boarding {
+    /// Here is the flight; with its sender, if it has to begin.
+    Flight(watch::Receiver<Option<Landed>>, Option<watch::Sender<Option<Landed>>>),
+    /// The last one brought nothing; the next may begin after this.
+    TooEarly(Duration),
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<OaId, Flight>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn board(&self, oa_id: &OaId, generation: u64) -> Boarding {
+        let mut flights = self.lock();
+        if flights.len() >= MANY {
+            flights.retain(|_, flight| flight.landed.borrow().is_none() || flight.began.elapsed() < PAUSE);
+        }
+        if let Some(flight) = flights.get(oa_id).filter(|flight| flight.generation == generation) {
+            let is_in_the_air = flight.landed.borrow().is_none() && flight.landed.has_changed().is_ok();
+            if is_in_the_air {
+                return Boarding::Flight(flight.landed.clone(), None);
+            }
+            let waited = flight.began.elapsed();
+            if waited < PAUSE {
+                return Boarding::TooEarly(PAUSE - waited);
+            }
+        }
+        let (sender, landed) = watch::channel(None);
+        let flight = Flight { generation, landed: landed.clone(), began: Instant::now() };
+        flights.insert(oa_id.clone(), flight);
+        Boarding::Flight(landed, Some(sender))
+    }
+}
+
+impl Api {
+    /// Sees to a newer set than this one, if there is reason for it, and says what came of that.
+    ///
+    /// # Errors
+    /// When that was tried a short while ago.
+    pub(super) async fn newer(
+        self: Arc<Self>,
+        oa_id: &OaId,
+        generation: u64,
+        why: Why,
+    ) -> Result<Landed, Problem> {
+        let (mut landed, sender) = match self.flights.board(oa_id, generation) {
+            Boarding::Flight(landed, sender) => (landed, sender),
+            Boarding::TooEarly(wait) => {
+                let detail =
+                    format!("OA {oa_id}: this set was looked into a moment ago, and there is no newer one");
+                return Err(Problem::too_many(wait, detail));
+            }
+        };
+        if let Some(sender) = sender {
+            let (api, oa_id) = (Arc::clone(&self), oa_id.clone());
+            // In a task of its own: it goes on when nobody waits any more.
+            tokio::spawn(async move {
+                let landed = tokio::select! {
+                    landed = api.fly(oa_id, generation, why) => landed,
+                    () = api.stop.cancelled() => Landed::NotNow("the daemon is stopping".to_owned()),
+                };
+                sender.send_replace(Some(landed))
+            });
+        }
+        let landed = tokio::select! {
+            landed = landed.wait_for(Option::is_some) => landed.ok().and_then(|landed| landed.clone()),
+            () = self.stop.cancelled() => return Err(Problem::stopping()),
+        };
+        landed.ok_or_else(|| {
+            Problem::not_now("looking into it ended in a fault of the program; please report this")
+        })
+    }
+
+    async fn fly(&self, oa_id: OaId, generation: u64, why: Why) -> Landed {
+        match self.reader.held(&oa_id).await {
+            Ok(Some(held)) if held.generation > generation => return Landed::Newer,
+            Ok(Some(held)) => match why {
+                Why::TooOld => {}
+                Why::Refused => match self.desk.probe(oa_id.clone(), held).await {
+                    Alive::No => {}
+                    Alive::Yes => return Landed::Alive,
+                    Alive::Unclear(what) => {
+                        return Landed::NotNow(format!(
+                            "OA {oa_id}: Zalo could not be asked about its token: {what}"
+                        ));
+                    }
+                },
+            },
+            Ok(None) => return Landed::NotNow(format!("OA {oa_id} has no tokens")),
+            Err(error) => return Landed::NotNow(format!("the store cannot be read: {error}")),
+        }
+        let asked = self.desk.refresh(oa_id.clone(), Some(generation)).await;
+        // Whatever was said of it: what counts is whether there is a newer set.
+        match (self.reader.held(&oa_id).await, asked) {
+            (Ok(Some(held)), _) if held.generation > generation => Landed::Newer,
+            (_, Asked::Refreshed) => Landed::Newer,
+            (_, Asked::Failed(what)) => Landed::Failed(what),
+            (_, Asked::NotNow(what)) => Landed::NotNow(what),
+        }
+    }
+}
+
+/// What a consumer reports.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Report {
+    /// The generation of the set whose access token was refused.
+    generation: u64,
+    /// Zalo's error code.
+    error: Option<i64>,
+}
+
+pub(super) async fn reject(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Report, &oa_id)?;
+    let body = body_of(body)?;
+    // Without the parser's words: they repeat what was read.
+    let Report { generation, error } = serde_json::from_slice(&body)
+        .map_err(|_| Problem::bad_request("the body is {\"generation\": NUMBER, \"error\": ZALO'S CODE}"))?;
+    let current = read(api.reader.held(&oa_id)).await?.map_or(0, |held| held.generation);
+    if generation > current {
+        let detail = format!("OA {oa_id} has no set of generation {generation} yet; its newest is {current}");
+        return Err(Problem::conflict("no_such_generation", detail));
+    }
+    let verdict = if generation < current {
+        "newer"
+    } else {
+        match Arc::clone(&api).newer(&oa_id, generation, Why::Refused).await? {
+            Landed::Newer => "refreshed",
+            Landed::Alive => "alive",
+            Landed::Failed(what) => {
+                return Err(said(&caller, &oa_id, generation, error, Problem::refresh_failed(what)));
+            }
+            Landed::NotNow(what) => {
+                return Err(said(&caller, &oa_id, generation, error, Problem::not_now(what)));
+            }
+        }
+    };
+    events::token_reported(&caller, &oa_id, generation, error, verdict);
+    // What is handed out here is what a reader gets as well.
+    api.require(&caller, Verb::Read, &oa_id)?;
+    let valid = api.valid(&oa_id).await?;
+    api.record(&oa_id, &valid, false, Some(verdict))
+}
+
+fn said(caller: &Caller, oa_id: &OaId, generation: u64, error: Option<i64>, problem: Problem) -> Problem {
+    events::token_reported(caller, oa_id, generation, error, problem.kind());
+    problem
+}
+
+/// The body of a request, if it came whole and is not too long.
+pub(super) fn body_of(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| match rejection.into_response().status() {
+        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
+        _ => Problem::bad_request("the body did not come whole"),
+    })
+}
+
+pub(super) async fn refresh(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Admin, &oa_id)?;
+    if api.desk.managed(&oa_id).is_none() {
+        return Err(Problem::no_such_oa(&oa_id));
+    }
+    let asked = tokio::select! {
+        asked = api.desk.refresh(oa_id.clone(), None) => asked,
+        () = api.stop.cancelled() => return Err(Problem::stopping()),
+    };
+    match asked {
+        Asked::Refreshed => oas::status(&api, &oa_id).await,
+        Asked::Failed(what) => Err(Problem::refresh_failed(what)),
+        Asked::NotNow(what) => Err(Problem::not_now(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_who_ask_about_the_same_set_share_one_flight_and_one_that_brought_nothing_is_not_repeated_at_once()
+     {
+        let flights = Flights::default();
+        let oa = OaId::from("7");
+        let Boarding::Flight(first, Some(sender)) = flights.board(&oa, 1) else { panic!("it begins") };
+        assert!(matches!(flights.board(&oa, 1), Boarding::Flight(_, None)), "the same one");
+        sender.send_replace(Some(Landed::Alive));
+        assert_eq!(*first.borrow(), Some(Landed::Alive));
+        let Boarding::TooEarly(wait) = flights.board(&oa, 1) else { panic!("a moment ago") };
+        assert_eq!(wait, PAUSE);
+        assert!(matches!(flights.board(&OaId::from("8"), 1), Boarding::Flight(_, Some(_))), "another OA");
+        tokio::time::advance(PAUSE).await;
+        assert!(matches!(flights.board(&oa, 1), Boarding::Flight(_, Some(_))), "after a while");
+        assert!(matches!(flights.board(&oa, 2), Boarding::Flight(_, Some(_))), "another set");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flight_whose_task_was_lost_does_not_keep_anybody_waiting() {
+        let flights = Flights::default();
+        let oa = OaId::from("7");
+        let Boarding::Flight(mut landed, Some(sender)) = flights.board(&oa, 1) else { panic!("it begins") };
+        drop(sender);
+        assert!(landed.wait_for(Option::is_some).await.is_err());
+        assert!(matches!(flights.board(&oa, 1), Boarding::TooEarly(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn flights_that_say_nothing_any_more_are_forgotten() {
+        let flights = Flights::default();
+        for number in 0..2 * MANY {
+            if let Boarding::Flight(_, Some(sender)) = flights.board(&OaId::from(number.to_string()), 1) {
+                sender.send_replace(Some(Landed::Newer));
+            }
+            tokio::time::advance(PAUSE).await;
+        }
+        assert!(flights.lock().len() <= MANY);
+    }
+}

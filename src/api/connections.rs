@@ -1,0 +1,174 @@
+//! Connections: how many there are, how long they may say nothing, and that they end with the daemon.
+//!
+//! There are never more than the config allows, and no peer has more than half of them; who comes beyond that is turned
+//! away at once. A connection that sends no whole head of a request for a while is closed, whether it is idle or drips.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use super::caller::{Account, Caller, Peer};
+use super::listen::Listeners;
+use super::{Api, events, routes};
+
+/// How long a connection may go without a whole head of a request.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The longest head of a request, in bytes.
+const LONGEST_HEAD: usize = 16 * 1024;
+/// How many headers a request has at most.
+const MOST_HEADERS: usize = 64;
+/// After an `accept` that failed, as when there are no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last answers may take once the daemon is to stop.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The connections there are.
+struct Doorman {
+    most: usize,
+    open: Mutex<BTreeMap<Account, usize>>,
+}
+
+/// One connection's place.
+struct Place {
+    doorman: Arc<Doorman>,
+    account: Account,
+}
+
+impl Doorman {
+    fn let_in(self: &Arc<Doorman>, account: Account) -> Option<Place> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = open.values().sum();
+        let own = open.entry(account).or_default();
+        if all >= self.most || *own >= self.most.div_ceil(2) {
+            return None;
+        }
+        *own += 1;
+        Some(Place { doorman: Arc::clone(self), account })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.doorman.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = open.get_mut(&self.account) {
+            *own -= 1;
+            if *own == 0 {
+                open.remove(&self.account);
+            }
+        }
+    }
+}
+
+pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: u32) {
+    let most = usize::try_from(max_connections).unwrap_or(usize::MAX);
+    let doorman = Arc::new(Doorman { most, open: Mutex::default() });
+    let (router, tasks) = (routes::router(Arc::clone(&api)), TaskTracker::new());
+    events::listening(&listeners.path(), listeners.address().as_deref());
+    loop {
+        let tcp = async {
+            match &listeners.tcp {
+                Some(tcp) => tcp.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        let accepted = tokio::select! {
+            () = api.stop.cancelled() => break,
+            accepted = listeners.unix.accept() => accepted.and_then(|(stream, _)| Ok((Peer::of(&stream)?, Stream::Unix(stream)))),
+            accepted = tcp => accepted.map(|(stream, address)| (Peer::Address(address.ip()), Stream::Tcp(stream))),
+        };
+        match accepted {
+            Ok((peer, stream)) => {
+                let Some(place) = doorman.let_in(peer.account()) else { continue };
+                let (router, api) = (router.clone(), Arc::clone(&api));
+                tasks.spawn(async move {
+                    let _place = place;
+                    match stream {
+                        Stream::Unix(stream) => talk(stream, peer, router, &api).await,
+                        Stream::Tcp(stream) => {
+                            if let Err(error) = stream.set_nodelay(true) {
+                                tracing::debug!(%error, "answers may be held back");
+                            }
+                            talk(stream, peer, router, &api).await;
+                        }
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a program cannot be let in");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listeners);
+    tasks.close();
+    if tokio::time::timeout(2 * LAST_WORDS, tasks.wait()).await.is_err() {
+        tracing::debug!("some connections end without their last answer");
+    }
+}
+
+enum Stream {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream),
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router, api: &Api) {
+    let answer = move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        let caller = Caller::of(peer.clone(), request.headers());
+        request.extensions_mut().insert(caller);
+        let mut router = router.clone();
+        async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
+    };
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(SILENCE)
+            .max_buf_size(LONGEST_HEAD)
+            .max_headers(MOST_HEADERS)
+            .serve_connection(TokioIo::new(stream), service_fn(answer))
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = api.stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(error = %io::Error::other(error), "a connection ended badly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_peer_has_more_than_half_of_the_connections_and_a_place_that_is_left_is_free() {
+        let doorman = Arc::new(Doorman { most: 4, open: Mutex::default() });
+        let enter = |uid| doorman.let_in(Account::User(uid));
+        let (first, second) = (enter(1), enter(1));
+        assert!(first.is_some() && second.is_some());
+        assert!(enter(1).is_none(), "half of them are taken by one");
+        let (third, fourth) = (enter(2), enter(3));
+        assert!(third.is_some() && fourth.is_some());
+        assert!(enter(4).is_none(), "all are taken");
+        drop(first);
+        assert!(enter(4).is_some());
+        drop((second, third, fourth));
+        assert!(doorman.open.lock().expect("no panic").is_empty());
+    }
+}

@@ -1,0 +1,189 @@
+//! `/v1/oas`: how the OAs stand, and those that a program manages.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+
+use super::asked::body_of;
+use super::caller::Caller;
+use super::desk::{Dismissed, Enlisted};
+use super::problem::Problem;
+use super::{Api, read};
+use crate::config::{self, Verb};
+use crate::id::{AppId, OaId};
+use crate::oauth::whole_set;
+use crate::store::{Imported, OaStatus};
+
+/// How many OAs one answer has at most, and without being asked.
+const MOST_LISTED: usize = 1_000;
+
+/// Which part of the list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Part {
+    /// Those that come after this one, by id.
+    after: Option<String>,
+    /// So many at most.
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct List {
+    oas: Vec<OaStatus>,
+    /// What to ask for next: `after=NEXT`. Null when this was the last part.
+    next: Option<OaId>,
+}
+
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let rights = api.rights();
+    if !rights.may_any(&caller, Verb::Read) {
+        api.require_all(&caller, Verb::Read)?;
+    }
+    let Query(Part { after, limit }) = part.map_err(|_| {
+        Problem::bad_request("the query is not understood; it has after=OA_ID and limit=NUMBER")
+    })?;
+    let limit = limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
+    let (after, now) = (after.map(OaId::from), api.clock.read());
+    let page = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
+    let next = (page.len() == limit).then(|| page.last().map(|oa| oa.oa_id.clone())).flatten();
+    let oas = page.into_iter().filter(|oa| rights.may(&caller, Verb::Read, &oa.oa_id)).collect();
+    json(StatusCode::OK, &List { oas, next })
+}
+
+pub(super) async fn one(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Read, &oa_id)?;
+    status(&api, &oa_id).await
+}
+
+/// How the OA stands, as an answer.
+pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem> {
+    let (managed, now) = (api.desk.managed(oa_id), api.clock.read());
+    match read(api.reader.status(oa_id, managed, now)).await? {
+        Some(status) => json(StatusCode::OK, &status),
+        None => Err(Problem::no_such_oa(oa_id)),
+    }
+}
+
+/// How an OA is to be managed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    app_id: String,
+    name: Option<String>,
+}
+
+pub(super) async fn enlist(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Admin, &oa_id)?;
+    let Wanted { app_id, name } = serde_json::from_slice(&body_of(body)?)
+        .map_err(|_| Problem::bad_request("the body is {\"app_id\": \"…\", \"name\": \"…\"}"))?;
+    let wrong = |what: String| Problem::bad_request(what);
+    config::check_id(oa_id.as_str()).map_err(|what| wrong(format!("the OA's id {what}")))?;
+    config::check_id(&app_id).map_err(|what| wrong(format!("app_id {what}")))?;
+    if let Some(name) = &name {
+        config::check_name(name).map_err(|what| wrong(format!("name {what}")))?;
+    }
+    let app_id = AppId::from(app_id);
+    match read(api.desk.enlist(oa_id.clone(), app_id.clone(), name)).await? {
+        Enlisted::Done => status(&api, &oa_id).await,
+        Enlisted::InConfig => Err(in_config(&oa_id)),
+        Enlisted::NoSuchApp => {
+            let detail = format!("the config has no app {app_id}; add an [[app]] and reload");
+            Err(Problem::conflict("no_such_app", detail))
+        }
+    }
+}
+
+fn in_config(oa_id: &OaId) -> Problem {
+    let detail = format!("OA {oa_id} stands in the config file; change it there and reload");
+    Problem::conflict("in_config", detail)
+}
+
+pub(super) async fn dismiss(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Admin, &oa_id)?;
+    match read(api.desk.dismiss(oa_id.clone())).await? {
+        Dismissed::Done => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
+        Dismissed::InConfig => Err(in_config(&oa_id)),
+        Dismissed::Unknown => Err(Problem::no_such_oa(&oa_id)),
+    }
+}
+
+/// What became of an import.
+#[derive(Serialize)]
+struct Taken {
+    oa_id: OaId,
+    generation: u64,
+    /// It was the current set already.
+    unchanged: bool,
+}
+
+pub(super) async fn import(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Admin, &oa_id)?;
+    let tokens = whole_set(&body_of(body)?).map_err(|what| {
+        Problem::bad_request(format!("{what}; give Zalo's token response as it came, with both tokens in it"))
+    })?;
+    match read(api.desk.import(oa_id.clone(), tokens)).await? {
+        None => Err(Problem::no_such_oa(&oa_id)),
+        Some(Imported::Adopted { generation, .. }) => {
+            json(StatusCode::OK, &Taken { oa_id, generation, unchanged: false })
+        }
+        Some(Imported::Unchanged { generation }) => {
+            json(StatusCode::OK, &Taken { oa_id, generation, unchanged: true })
+        }
+        Some(Imported::UsedBefore { at }) => {
+            let detail = format!(
+                "the refresh token of this set was presented at {at} and may be spent; nothing was changed. Grant \
+                 consent again and bring the new answer"
+            );
+            Err(Problem::conflict("used_before", detail))
+        }
+        Some(Imported::OfAnotherOa(_)) => {
+            let detail = "this set belongs to another OA; nothing was changed. Bring this OA's own answer";
+            Err(Problem::conflict("of_another_oa", detail))
+        }
+    }
+}
+
+/// As JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(body)
+        .map_err(|_| Problem::not_now("the answer cannot be written; please report this"))?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

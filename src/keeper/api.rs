@@ -1,0 +1,187 @@
+//! The consumers' API: opened here, and what the keeper does for it.
+
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use super::control::protocol::Reply;
+use super::control::refresh::{self, Asker, Wish};
+use super::{Keeper, events};
+use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Parts};
+use crate::clock::{Moment, Time};
+use crate::config;
+use crate::id::{AppId, Fleet, Managed, OaId};
+use crate::oauth::{GrantedTokens, appsecret_proof};
+use crate::rotation::Testimony;
+use crate::secret::Secret;
+use crate::store::{Health, Held, Import, Imported, StoreError, ValidToken};
+
+/// Opens the API, if the config wants one, and has it answer until the daemon stops. That it cannot be opened is no reason
+/// not to refresh. To be called only by who holds the store's lock.
+pub(super) fn open(
+    keeper: &Arc<Keeper>,
+    config: Option<&config::Api>,
+    inherited: Option<UnixListener>,
+) -> Option<Arc<Api>> {
+    let config = config?;
+    let opened = Listeners::open(config, inherited).map_err(|error| error.to_string());
+    let opened = opened.and_then(|listeners| {
+        let reader = keeper.store.reader().map_err(|error| error.to_string())?;
+        let parts = Parts {
+            desk: Arc::new(KeepersDesk(Arc::clone(keeper))),
+            reader,
+            clock: Arc::clone(&keeper.clock),
+            feed: keeper.log.feed().clone(),
+            stop: keeper.stop.clone(),
+        };
+        Ok((Api::new(parts, config), listeners))
+    });
+    match opened {
+        Ok((api, listeners)) => {
+            keeper.tasks.spawn(Arc::clone(&api).serve(listeners, config.max_connections));
+            Some(api)
+        }
+        Err(what) => {
+            events::api_unavailable(&what);
+            None
+        }
+    }
+}
+
+/// The keeper, as the API sees it.
+struct KeepersDesk(Arc<Keeper>);
+
+/// Who waits for no words, and may go without a word.
+struct Silent;
+
+impl Asker for Silent {
+    async fn tell(&mut self, _: &str) {}
+
+    async fn gone(&mut self) {
+        std::future::pending().await
+    }
+}
+
+impl Desk for KeepersDesk {
+    fn managed(&self, oa_id: &OaId) -> Option<Managed> {
+        self.0.managed(oa_id)
+    }
+
+    fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.0.settings().managed)
+    }
+
+    fn undurable(&self, oa_id: &OaId) -> Option<ValidToken> {
+        self.0.undurable.of(oa_id)
+    }
+
+    fn appsecret_proof(&self, oa_id: &OaId, access_token: &Secret) -> Option<String> {
+        let app_id = self.0.managed(oa_id)?.app_id;
+        let settings = self.0.settings();
+        Some(appsecret_proof(&settings.apps.get(&app_id)?.secret_key, access_token))
+    }
+
+    fn started_at(&self) -> Time {
+        self.0.started.time
+    }
+
+    fn store_failure(&self) -> Option<String> {
+        match &*self.0.store.health().borrow() {
+            Health::Well => None,
+            Health::Failed(what) => Some(what.clone()),
+        }
+    }
+
+    fn refresh(&self, oa_id: OaId, generation: Option<u64>) -> BoxFuture<'_, Asked> {
+        Box::pin(async move {
+            let wish = Wish { trial: false, generation };
+            match refresh::run(&self.0, &oa_id, wish, &mut Silent).await {
+                Reply::Done { .. } => Asked::Refreshed,
+                Reply::Failed { text } => Asked::Failed(text),
+                Reply::NotNow { text } => Asked::NotNow(text),
+                Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. } => {
+                    Asked::NotNow("it ended in a fault of the program; please report this".to_owned())
+                }
+            }
+        })
+    }
+
+    fn probe(&self, oa_id: OaId, held: Arc<Held>) -> BoxFuture<'_, Alive> {
+        Box::pin(async move {
+            let settings = self.0.settings();
+            let app = self.0.managed(&oa_id).and_then(|managed| settings.apps.get(&managed.app_id));
+            let Some(endpoint) = app else {
+                return Alive::Unclear("the config does not have its app".to_owned());
+            };
+            let Ok(_permit) = self.0.questions.acquire().await else {
+                return Alive::Unclear("the daemon is stopping".to_owned());
+            };
+            match settings.door.probe(&endpoint.api_url, &held.access_token, &oa_id).await {
+                Testimony::Accepted => Alive::Yes,
+                Testimony::Refused(_) => Alive::No,
+                Testimony::Unclear(what) => Alive::Unclear(what),
+            }
+        })
+    }
+
+    fn enlist(
+        &self,
+        oa_id: OaId,
+        app_id: AppId,
+        name: Option<String>,
+    ) -> BoxFuture<'_, Result<Enlisted, StoreError>> {
+        Box::pin(async move {
+            let keeper = &self.0;
+            if !keeper.settings().apps.contains_key(&app_id) {
+                return Ok(Enlisted::NoSuchApp);
+            }
+            let managed = Managed { app_id, name: name.map(String::into_boxed_str) };
+            let (timing, now) = (keeper.timing(), keeper.now());
+            if !keeper.store.enlist(oa_id.clone(), managed.clone(), timing, now).await? {
+                return Ok(Enlisted::InConfig);
+            }
+            if keeper.by_program().insert(oa_id.clone(), managed.clone()).as_ref() != Some(&managed) {
+                events::oa_enlisted(&oa_id, &managed.app_id);
+            }
+            keeper.wake.notify_one();
+            Ok(Enlisted::Done)
+        })
+    }
+
+    fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>> {
+        Box::pin(async move {
+            let keeper = &self.0;
+            if keeper.settings().managed.contains_key(&oa_id) {
+                return Ok(Dismissed::InConfig);
+            }
+            if !keeper.store.dismiss(oa_id.clone()).await? {
+                return Ok(Dismissed::Unknown);
+            }
+            keeper.by_program().remove(&oa_id);
+            events::oa_dismissed(&oa_id);
+            Ok(Dismissed::Done)
+        })
+    }
+
+    fn import(
+        &self,
+        oa_id: OaId,
+        tokens: GrantedTokens,
+    ) -> BoxFuture<'_, Result<Option<Imported>, StoreError>> {
+        Box::pin(async move {
+            let keeper = &self.0;
+            let Some(managed) = keeper.managed(&oa_id) else { return Ok(None) };
+            let now = keeper.read_clock();
+            let import = Import {
+                oa_id,
+                app_id: managed.app_id,
+                name: managed.name.map(String::from),
+                tokens,
+                obtained: Moment::at(&now),
+            };
+            let imported = keeper.store.import(Arc::new(import), keeper.timing(), now).await?;
+            // It is announced as every import is.
+            keeper.wake.notify_one();
+            Ok(Some(imported))
+        })
+    }
+}
