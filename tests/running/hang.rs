@@ -1,15 +1,14 @@
 //! A disk that never answers: the thread that works on the store stands still, and everything else goes on, or ends.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::frozen::Frozen;
-use harness::small_disk::killed_with_an_answer_in_its_slot;
-use harness::together::at_each;
-use harness::{Bench, DEADLINE, Daemon};
 use rustix::process::Signal;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::frozen::Frozen;
+use crate::harness::small_disk::killed_with_an_answer_in_its_slot;
+use crate::harness::together::at_each;
+use crate::harness::{Bench, DEADLINE, Daemon};
 
 /// A daemon whose store hangs while an answer is on its way.
 async fn hanging() -> (Bench, Daemon, Frozen) {
