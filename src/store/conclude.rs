@@ -1,8 +1,8 @@
 //! Concluding an attempt: one transaction stores the new set, closes the attempt and plans what is next.
 //!
 //! The transaction is idempotent: repeated after a COMMIT of which nobody knows whether it held, it finds the
-//! attempt closed and changes nothing. It is guarded by the generation: a set that comes after a person imported
-//! another is kept aside with its attempt, never adopted over it.
+//! attempt closed, changes nothing, and says what had come of it. It is guarded by the generation: a set that comes
+//! after a person imported another is kept aside with its attempt, never adopted over it.
 
 use rusqlite::Connection;
 
