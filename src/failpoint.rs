@@ -3,8 +3,8 @@
 //! They are compiled in by the feature `failpoints` alone, which the tests of this package turn on for themselves, and into
 //! builds with debug assertions alone: also the benches turn the feature on, and leave a release build where a person may
 //! install it from. With `ZALO_TOKEND_FAILPOINT=gate.opened=kill@1` in the environment the program kills itself, as
-//! `kill -9` does, at its first passage of that point; `panic` panics there, and `1+` does so from the first one on. Lines
-//! of our own and not the crate `fail`: that one has no action that kills, and would be a dependency of the program and not
+//! `kill -9` does, at its first passage of that point; `panic` panics there, `hang` goes no further, as on a disk that never
+//! answers, and `1+` does so from the first one on. Lines of our own and not the crate `fail`: that one has no action that kills, and would be a dependency of the program and not
 //! only of its tests. Imports nothing of ours.
 
 /// The program passes this point.
@@ -24,7 +24,10 @@ mod armed {
     const VARIABLE: &str = "ZALO_TOKEND_FAILPOINT";
 
     static ARMED: LazyLock<Option<Armed>> = LazyLock::new(|| {
-        Some(parse(&std::env::var(VARIABLE).ok()?).expect("POINT=kill@N, POINT=panic@N or POINT=panic@N+"))
+        Some(
+            parse(&std::env::var(VARIABLE).ok()?)
+                .expect("POINT=kill@N, POINT=panic@N, POINT=hang@N or POINT=panic@N+"),
+        )
     });
 
     #[derive(Debug)]
@@ -42,6 +45,7 @@ mod armed {
     enum Action {
         Kill,
         Panic,
+        Hang,
     }
 
     fn parse(text: &str) -> Option<Armed> {
@@ -50,6 +54,7 @@ mod armed {
         let action = match action {
             "kill" => Action::Kill,
             "panic" => Action::Panic,
+            "hang" => Action::Hang,
             _ => return None,
         };
         let (at, goes_on) = at.strip_suffix('+').map_or((at, false), |at| (at, true));
@@ -77,12 +82,17 @@ mod armed {
             Action::Kill => kill(),
             #[expect(clippy::panic, reason = "a test wants to see what a panic costs here")]
             Action::Panic => panic!("at a failpoint"),
+            Action::Hang => stand_still(),
         }
     }
 
     fn kill() -> ! {
         use rustix::process::{Signal, getpid, kill_process};
         kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+        stand_still()
+    }
+
+    fn stand_still() -> ! {
         loop {
             std::thread::park();
         }
@@ -99,6 +109,7 @@ mod armed {
             assert!(!armed.goes_on);
             let armed = parse("a=panic@1+").expect("well formed");
             assert!(armed.action == Action::Panic && armed.at == 1 && armed.goes_on);
+            assert_eq!(parse("a=hang@1").expect("well formed").action, Action::Hang);
             for odd in ["", "a", "a=kill", "a=kill@", "a=kill@x", "a=sleep@1"] {
                 assert!(parse(odd).is_none(), "{odd}");
             }

@@ -147,7 +147,7 @@ async fn f18_killed_at_each_step_of_a_refresh_it_ends_with_a_valid_set_or_a_pers
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f26_a_panic_at_any_step_of_an_attempt_loses_no_answer_that_was_read() {
-    let rows: [Row; 10] = [
+    let rows: [Row; 11] = [
         ("attempt.claimed", 1, &[Refreshed]),
         ("gate.asked", 1, &[Refreshed]),
         ("gate.journalled", 1, &[Refreshed]),
@@ -158,6 +158,8 @@ async fn f26_a_panic_at_any_step_of_an_attempt_loses_no_answer_that_was_read() {
         ("answer.read", 1, &[Adopted]),
         ("attempt.presented", 1, &[Adopted]),
         ("attempt.judged", 1, &[Adopted]),
+        // Stored, and nobody was told: that is made up for.
+        ("attempt.stored", 1, &[Adopted]),
         ("attempt.concluded", 1, &[Adopted]),
     ];
     at_each(rows, |row| async move { panicked(bench_with_a_due_oa(None).await, row).await }).await;
@@ -271,6 +273,22 @@ async fn ended_around_its_slot((action, (point, n, expected)): (&'static str, Ro
         outcome(&bench, &daemon, &before, &what).await
     };
     assert!(expected.contains(&then), "{what}: {then:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f41_a_panic_while_its_slot_is_filled_does_not_keep_an_answer_out_of_it() {
+    let (bench, disk) = bench_with_an_answer_held().await;
+    let mut daemon = bench.spawn_with_failpoint("slot.filling", "panic", 1);
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    let before = bench.simulator.ledger();
+    disk.fill().await;
+    bench.simulator.release();
+    daemon.wait_for("program.panicked").await;
+    // Out of the slot: a token that only the daemon has is marked.
+    bench.wait_until_durable("7").await;
+    daemon.kill().await;
+    disk.free().await;
+    assert_eq!(outcome_after_restart(&bench, &before, "filled after the panic").await, Adopted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -422,6 +422,24 @@ fn every_file_begins_by_saying_what_it_is_and_stays_short() {
     hold(&violations);
 }
 
+#[test]
+fn no_file_of_a_folder_of_tests_is_left_out_of_its_program() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut forgotten = Vec::new();
+    for file in source_files("tests") {
+        let main = file.with_file_name("main.rs");
+        let name = file.file_stem().expect("a name").to_str().expect("UTF-8");
+        if name == "main" || !main.exists() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&main).expect("a readable file");
+        if !text.lines().any(|line| line == format!("mod {name};")) {
+            forgotten.push(file.strip_prefix(&tests).expect("in there").display().to_string());
+        }
+    }
+    hold(&forgotten);
+}
+
 /// The features that this package is built with, with dependencies of these kinds.
 fn features(kinds: &str) -> String {
     let tree = ["tree", "--offline", "--locked", "--package", env!("CARGO_PKG_NAME"), "--depth", "0"];

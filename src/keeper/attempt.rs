@@ -335,6 +335,7 @@ impl Attempt {
             };
             let failure = match concluded {
                 Ok(concluded) => {
+                    failpoint::pass("attempt.stored");
                     self.exposure.end();
                     refuge.leave().await;
                     return Some(concluded);
@@ -346,6 +347,10 @@ impl Attempt {
                 if timeout(SLOW_STORE, refuge.fill()).await.is_err() {
                     tracing::debug!("a slot hangs");
                 }
+            }
+            if refuge.is_safe() {
+                self.exposure.end();
+                undurable = None;
             }
             if failure == StoreError::Closed && refuge.is_safe() {
                 return None;

@@ -203,8 +203,16 @@ async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     let passed = now.uptime.since(*lock(&keeper.day_turned));
     let day = keeper.store.turn_day(now.time, passed).await?;
     *lock(&keeper.day_turned) = now.uptime;
-    // In steps, so that whoever else needs the store gets his turn between.
-    while keeper.store.prune(keeper.settings().keep_history, day).await? > 0 {
+    in_steps(&keeper.stop, || keeper.store.prune(keeper.settings().keep_history, day)).await
+}
+
+/// Goes on until a step finds nothing to do, so that whoever else needs the store gets his turn between; or until the
+/// daemon is to stop: what is left is as old tomorrow.
+async fn in_steps<F>(stop: &CancellationToken, step: impl Fn() -> F) -> Result<(), StoreError>
+where
+    F: Future<Output = Result<usize, StoreError>>,
+{
+    while !stop.is_cancelled() && step().await? > 0 {
         tracing::debug!("old journal rows were pruned");
     }
     Ok(())
@@ -276,5 +284,23 @@ mod tests {
         tasks.close();
         tasks.wait().await;
         assert_eq!(done.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_duty_in_steps_goes_on_until_nothing_is_left_or_the_daemon_is_to_stop() {
+        let left = |steps: usize, stop_at: usize| async move {
+            let (stop, left) = (CancellationToken::new(), AtomicUsize::new(steps));
+            let step = async || {
+                let before = left.fetch_sub(1, Ordering::SeqCst);
+                if before == stop_at {
+                    stop.cancel();
+                }
+                Ok(before - 1)
+            };
+            in_steps(&stop, step).await.expect("the store takes it");
+            left.into_inner()
+        };
+        assert_eq!(left(9, 0).await, 0);
+        assert_eq!(left(9, 7).await, 6, "the step under way is the last");
     }
 }

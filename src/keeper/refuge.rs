@@ -64,7 +64,7 @@ enum Place {
     Empty(Slot),
     Filling(JoinHandle<(Slot, io::Result<()>)>),
     Filled(Slot),
-    /// The slot went with a panic.
+    /// The slot went with the runtime.
     Gone,
     /// The store has the answer, and the slot was given back.
     Left,

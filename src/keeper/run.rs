@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,8 @@ const MOST_QUESTIONS: usize = 16;
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often the service manager gets a new summary. Counting a large fleet costs a tenth of a second.
 const REPORT: Duration = Duration::from_secs(60);
+/// How soon it is counted again when the store's health changes, and changes again.
+const RECOUNT: Duration = Duration::from_secs(5);
 
 /// Why the daemon did not start, or had to end, by what has to be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +88,7 @@ pub async fn run(
     let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop, &manager);
-    let Some(opened) = asking_for_time(&manager, opening).await? else {
+    let Some(opened) = asking_for_time(&manager, &stop, opening).await?? else {
         events::daemon_stopped(oas);
         return Ok(());
     };
@@ -113,16 +115,17 @@ pub async fn run(
         day_turned: std::sync::Mutex::new(started.uptime),
         started,
     });
-    if asking_for_time(&keeper.manager, prepare(&keeper)).await? {
+    if asking_for_time(&keeper.manager, &stop, prepare(&keeper)).await?? {
+        let fleet = asking_for_time(&keeper.manager, &stop, keeper.count_fleet()).await?;
         let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
         keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
-        keeper.tasks.spawn(report(Arc::clone(&keeper)));
+        keeper.tasks.spawn(report(Arc::clone(&keeper), fleet.clone()));
         // Only who holds the store's lock may take over the socket that an earlier run left.
         keeper.tasks.spawn(control::open(&keeper, &config.store_path));
         let api = api::open(&keeper, config.api.as_ref(), inherited);
         events::daemon_ready(oas);
-        keeper.manager.ready(&keeper.summary().await);
+        keeper.manager.ready(&summary(&keeper.store.health().borrow(), &fleet));
         let reloading =
             reload::Reloader { keeper: Arc::clone(&keeper), config, duties, api, asked: reload_asked };
         keeper.tasks.spawn(reloading.run());
@@ -172,14 +175,25 @@ async fn drained(keeper: &Keeper) -> bool {
     }
 }
 
-/// Awaits `work`, and asks the service manager for more time until it is done.
-async fn asking_for_time<T>(manager: &Manager, work: impl Future<Output = T>) -> T {
+/// Awaits `work` of the start, and asks the service manager for more time until it is done. Once the daemon is to stop, what
+/// hangs is waited for only a while: this run has presented nothing yet, and a slot keeps its answer until the store has
+/// taken it.
+async fn asking_for_time<T>(
+    manager: &Manager,
+    stop: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, RunError> {
     let mut work = pin!(work);
+    let mut patience = pin!(async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_PATIENCE).await;
+    });
     let mut asking = tokio::time::interval(manager.feed_every());
     loop {
         tokio::select! {
             biased;
-            done = &mut work => return done,
+            done = &mut work => return Ok(done),
+            () = &mut patience => return Err(RunError::Hangs),
             _ = asking.tick() => {
                 manager.need_time();
                 manager.alive();
@@ -189,34 +203,68 @@ async fn asking_for_time<T>(manager: &Manager, work: impl Future<Output = T>) ->
 }
 
 /// Keeps the service manager's summary up to date.
-async fn report(keeper: Arc<Keeper>) {
+async fn report(keeper: Arc<Keeper>, fleet: String) {
     if !keeper.manager.is_there() {
         return;
     }
-    let mut health = keeper.store.health();
+    let (health, count) = (keeper.store.health(), || keeper.count_fleet());
+    tokio::select! {
+        () = report_on(health, fleet, count, |summary| keeper.manager.status(summary)) => {}
+        () = keeper.stop.cancelled() => {}
+    }
+}
+
+/// Says how the store is as soon as that changes, with the fleet as it was counted last; which is counted again for that,
+/// but not as often as a disk may come and go.
+async fn report_on<F: Future<Output = String>>(
+    mut health: watch::Receiver<Health>,
+    mut fleet: String,
+    count: impl Fn() -> F,
+    say: impl Fn(&str),
+) {
+    let mut counted = Instant::now();
+    let mut next = counted + REPORT;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(REPORT) => {}
-            changed = health.changed() => if changed.is_err() { return },
-            () = keeper.stop.cancelled() => return,
+            () = tokio::time::sleep_until(next) => {
+                fleet = count().await;
+                counted = Instant::now();
+                next = counted + REPORT;
+            }
+            changed = health.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                next = next.min(counted + RECOUNT);
+            }
         }
-        keeper.manager.status(&keeper.summary().await);
+        say(&summary(&health.borrow_and_update(), &fleet));
+    }
+}
+
+/// How store and fleet are, on one line.
+fn summary(health: &Health, fleet: &str) -> String {
+    match health {
+        Health::Well => fleet.to_owned(),
+        Health::Failed(detail) => format!("the store takes no writes: {detail}; {fleet}"),
     }
 }
 
 impl Keeper {
-    /// How the fleet is, on one line.
+    /// How store and fleet are, on one line.
     pub(super) async fn summary(&self) -> String {
+        let fleet = self.count_fleet().await;
+        summary(&self.store.health().borrow(), &fleet)
+    }
+
+    /// How the fleet is.
+    async fn count_fleet(&self) -> String {
         let Ok(counts) = self.store.counts().await else { return "the store cannot be read".to_owned() };
         let total: u64 = counts.by_state.values().sum();
         let states: Vec<String> =
             counts.by_state.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
         let next = counts.next_refresh_at.map(|at| format!("; next refresh at {at}")).unwrap_or_default();
-        let trouble = match &*self.store.health().borrow() {
-            Health::Well => String::new(),
-            Health::Failed(detail) => format!("the store takes no writes: {detail}; "),
-        };
-        format!("{trouble}{total} OA{}: {}{next}", if total == 1 { "" } else { "s" }, states.join(", "))
+        format!("{total} OA{}: {}{next}", if total == 1 { "" } else { "s" }, states.join(", "))
     }
 }
 
@@ -274,5 +322,48 @@ pub(super) fn announce(oa: &OaStatus) {
     }
     if oa.reason == Some(Reason::RowUnreadable.to_string()) {
         events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+
+    #[tokio::test(start_paused = true)]
+    async fn each_change_of_the_stores_health_is_said_at_once_and_the_fleet_counted_again_now_and_then() {
+        let (store, health) = watch::channel(Health::Well);
+        let (counts, said) = (Cell::new(0), RefCell::new(Vec::new()));
+        let count = async || {
+            counts.set(counts.get() + 1);
+            format!("count {}", counts.get())
+        };
+        let reporting = report_on(health, "counted before".to_owned(), count, |text| {
+            said.borrow_mut().push(text.to_owned())
+        });
+        let flapping = async {
+            for n in 0..200 {
+                let news = if n % 2 == 0 { Health::Failed("full".to_owned()) } else { Health::Well };
+                store.send_replace(news);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let trouble =
+                    said.borrow().last().expect("said").starts_with("the store takes no writes: full; count");
+                assert_eq!(trouble, n % 2 == 0, "{:?}", said.borrow());
+            }
+            assert!((3..=4).contains(&counts.get()), "counted {} times in 20 seconds", counts.get());
+            tokio::time::sleep(RECOUNT).await;
+            assert_eq!(
+                said.borrow().last(),
+                Some(&format!("count {}", counts.get())),
+                "what was said late is counted"
+            );
+            let before = counts.get();
+            tokio::time::sleep(10 * REPORT).await;
+            assert_eq!(counts.get(), before + 10, "and else as seldom as before");
+        };
+        tokio::select! {
+            () = reporting => {}
+            () = flapping => {}
+        }
     }
 }

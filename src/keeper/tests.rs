@@ -14,7 +14,7 @@ use crate::config::{self, Config, Secrets};
 use crate::id::AppId;
 use crate::oauth::{Answer, read_token_answer};
 use crate::simulator::{self, Fault, Rule, Simulator, Variant};
-use crate::store::{Direct, Due, Import, Opened, Recovered, State};
+use crate::store::{Direct, Due, Import, OaStatus, Opened, Recovered, State};
 use crate::zalo::Door;
 
 const OAS: [&str; 2] = ["1", "2"];
@@ -148,9 +148,7 @@ async fn released_into(trap: impl FnOnce(&Trap, &Trap)) -> (Vec<State>, usize) {
     assert!(!keeper.exposed.is_any());
     let (mut states, mut generations) = (Vec::new(), 0);
     for id in OAS {
-        let managed = keeper.settings().managed.get(&OaId::from(id)).cloned();
-        let status = keeper.store.status(OaId::from(id), managed, keeper.read_clock()).await;
-        let status = status.expect("readable").expect("known");
+        let status = status(&keeper, id).await;
         states.push(status.state);
         generations += usize::from(status.generation == 2);
     }
@@ -167,4 +165,57 @@ async fn f26_a_panic_while_an_answer_is_read_or_stored_loses_neither_it_nor_any_
         assert_eq!(adopted, 2, "{states:?}");
         assert!(states.iter().all(|state| *state == State::Scheduled), "{states:?}");
     }
+}
+
+/// What the OA is told to be.
+async fn status(keeper: &Keeper, id: &str) -> OaStatus {
+    let managed = keeper.settings().managed.get(&OaId::from(id)).cloned();
+    let status = keeper.store.status(OaId::from(id), managed, keeper.read_clock()).await;
+    status.expect("readable").expect("known")
+}
+
+/// On one thread, so that its clock can stand still.
+#[tokio::test]
+async fn i5_an_answer_counts_as_durable_as_soon_as_its_slot_has_it() {
+    let directory: TempDir = tempfile::tempdir().expect("a directory");
+    let simulator =
+        Simulator::start(([127, 0, 0, 1], 0).into(), Variant::default()).await.expect("a simulator");
+    let config = config(directory.path(), &simulator);
+    import(&config, &simulator);
+    let keeper = keeper(&config, Trap::new(), Trap::new()).await;
+    simulator.fault(Rule::times(1, Fault::spent(simulator::Answer::Held)));
+    let id = OAS[0];
+    let due = Due { oa_id: OaId::from(id), app_id: AppId::from(id), most_of_app: 1, is_on_demand: false };
+    let attempt = tokio::spawn(run_guarded(Arc::clone(&keeper), due, None));
+    simulator.wait_until(|ledger| ledger.spends() == 1, DEADLINE).await.expect("it is presented");
+    assert!(keeper.exposed.is_any());
+    // What is in a file that nobody finds is not stored.
+    let aside = config.store_path.with_extension("aside");
+    std::fs::rename(&config.store_path, &aside).expect("moved");
+    // From here on no timer goes off, and so nothing is tried a second time: a clock that stands still is moved on only when
+    // there is nothing to do.
+    tokio::time::pause();
+    let busy = tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    let began = std::time::Instant::now();
+    simulator.release();
+    while status(&keeper, id).await.generation == 1
+        || keeper.exposed.is_any()
+        || !keeper.undurable.oas().is_empty()
+    {
+        assert!(began.elapsed() < DEADLINE, "it is in its slot: {:?}", status(&keeper, id).await);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&keeper, id).await.state, State::Presenting, "and not in the store");
+    std::fs::rename(&aside, &config.store_path).expect("moved back");
+    busy.abort();
+    tokio::time::resume();
+    assert!(
+        tokio::time::timeout(DEADLINE, attempt).await.expect("it ends").expect("guarded"),
+        "it was tried"
+    );
+    assert_eq!(status(&keeper, id).await.state, State::Scheduled);
 }

@@ -1,8 +1,8 @@
 //! Concluding an attempt: one transaction stores the new set, closes the attempt and plans what is next.
 //!
 //! The transaction is idempotent: repeated after a COMMIT of which nobody knows whether it held, it finds the
-//! attempt closed and changes nothing. It is guarded by the generation: a set that comes after a person imported
-//! another is kept aside with its attempt, never adopted over it.
+//! attempt closed, changes nothing, and says what had come of it. It is guarded by the generation: a set that comes
+//! after a person imported another is kept aside with its attempt, never adopted over it.
 
 use rusqlite::Connection;
 
@@ -71,7 +71,7 @@ pub enum Effect {
     },
     /// A person imported another set meanwhile; what came was kept with the attempt.
     KeptAside,
-    /// The attempt had been concluded before; nothing changed.
+    /// The attempt had been concluded before, and how is not for this conclusion to tell; nothing changed.
     AlreadyConcluded,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn conclude(
         Phase::Closed => false,
     };
     if is_journalled && !is_open {
-        return Ok(NOTHING);
+        return concluded_before(tx, attempted, &attempt, now);
     }
     let Some(mut row) = rows::load(tx, &attempt.oa_id)? else { return Ok(NOTHING) };
     let verdict = &attempted.verdict;
@@ -163,6 +163,44 @@ pub(super) fn conclude(
         };
     }
     Ok(Concluded { effect, app })
+}
+
+/// What had become of the OA by an earlier conclusion of this attempt, if that is how it still stands. A COMMIT may have held
+/// of which its caller never heard: by the repetition it is told after all.
+fn concluded_before(
+    tx: &Connection,
+    attempted: &Attempted,
+    attempt: &AttemptRow,
+    now: &Reading,
+) -> rusqlite::Result<Concluded> {
+    // What an earlier run began was told by it, or is in the journal.
+    if attempted.claim.is_none() {
+        return Ok(NOTHING);
+    }
+    let Some(row) = rows::load(tx, &attempt.oa_id)? else { return Ok(NOTHING) };
+    let effect = match &attempted.verdict {
+        Verdict::Granted(tokens) => {
+            let is_current = row.generation == attempt.generation + 1
+                && row.set.as_ref().is_some_and(|set| is_of(set, tokens));
+            is_current.then(|| adopted(&row, tokens))
+        }
+        verdict @ (Verdict::NotPresented { .. }
+        | Verdict::Throttled { .. }
+        | Verdict::Dead(_)
+        | Verdict::AppRefused(_)
+        | Verdict::Unknown { .. }) => {
+            let is_newest =
+                row.generation == attempt.generation && row.last_error.as_ref() == Some(&verdict.detail());
+            is_newest.then(|| failed(&row.standing, now))
+        }
+    };
+    Ok(effect.map_or(NOTHING, |effect| Concluded { effect, app: AppChange::None }))
+}
+
+/// Is this the set that these tokens were stored as?
+fn is_of(set: &StoredSet, tokens: &GrantedTokens) -> bool {
+    set.access_token == tokens.access_token
+        && (tokens.access_token.is_some() || set.refresh_token == tokens.refresh_token)
 }
 
 /// What the journal notes of it.
@@ -289,26 +327,32 @@ pub(super) fn adopt(
     if let Some(digest) = set.refresh_digest() {
         journal::own(tx, digest, &row.oa_id, now.time)?;
     }
-    let expires_at = set.access_token_expires_at;
+    let has_access_token = set.access_token_expires_at.is_some();
     let lifetimes = set.lifetimes();
     // The second in a row without an access token: no endpoint is asked on and on as fast as it answers.
     let is_fruitless =
-        expires_at.is_none() && row.set.as_ref().is_some_and(|before| before.access_token.is_none());
+        !has_access_token && row.set.as_ref().is_some_and(|before| before.access_token.is_none());
     let earliest = if is_fruitless { now.time.plus(timing.retry_max) } else { now.time };
     row.adopt(set);
     row.last_refresh_at = Some(now.time);
     let standing = standing.unwrap_or_else(|| Standing::Scheduled {
         refresh_at: refresh_at(timing, &lifetimes, &row.oa_id, now.time).max(earliest),
     });
-    let (refresh_at, reason) = match &standing {
+    row.stand(standing, now);
+    Ok(adopted(row, tokens))
+}
+
+/// How an OA stands whose current set is of these tokens.
+fn adopted(row: &OaRow, tokens: &GrantedTokens) -> Effect {
+    let (refresh_at, reason) = match &row.standing {
         Standing::Scheduled { refresh_at } => (Some(*refresh_at), None),
         Standing::Retrying(Retrying { retry_at }) => (Some(*retry_at), None),
         Standing::ReauthorizationRequired(reason) => (None, Some(*reason)),
         Standing::AwaitingGrant | Standing::Uncertain(_) => (None, None),
     };
-    row.stand(standing, now);
+    let expires_at = row.set.as_ref().and_then(|set| set.access_token_expires_at);
     let oddities = tokens.oddities.clone();
-    Ok(Effect::Adopted { generation: row.generation, expires_at, refresh_at, reason, oddities })
+    Effect::Adopted { generation: row.generation, expires_at, refresh_at, reason, oddities }
 }
 
 /// The set as it is stored: with the ends of its tokens, counted from when it was obtained.
@@ -335,16 +379,21 @@ pub(super) fn stored_set(
 
 fn fail(row: &mut OaRow, standing: Option<Standing>, detail: String, now: &Reading) -> Effect {
     let Some(standing) = standing else { return Effect::AlreadyConcluded };
-    let effect = match &standing {
+    let effect = failed(&standing, now);
+    row.failures = row.failures.saturating_add(1);
+    row.last_error = Some(detail);
+    row.stand(standing, now);
+    effect
+}
+
+/// What it is to the OA that a failure left it so.
+fn failed(standing: &Standing, now: &Reading) -> Effect {
+    match standing {
         Standing::Retrying(Retrying { retry_at }) => Effect::Retry { retry_at: *retry_at },
         Standing::Uncertain(Uncertain { probe_at, .. }) => {
             Effect::Uncertain { probe_at: probe_at.unwrap_or(now.time) }
         }
         Standing::ReauthorizationRequired(reason) => Effect::Reauthorize { reason: *reason },
         Standing::AwaitingGrant | Standing::Scheduled { .. } => Effect::AlreadyConcluded,
-    };
-    row.failures = row.failures.saturating_add(1);
-    row.last_error = Some(detail);
-    row.stand(standing, now);
-    effect
+    }
 }

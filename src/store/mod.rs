@@ -33,6 +33,7 @@ mod tests;
 mod view;
 mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -397,13 +398,14 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Writes the answer into the slot, and comes back with it: durable if that went well. May be repeated.
+    /// Writes the answer into the slot, and comes back with it: durable if that went well. May be repeated, also after a
+    /// panic: the slot is not lost by it.
     pub fn filling(mut self, spilled: Arc<SpilledAnswer>) -> JoinHandle<(Slot, std::io::Result<()>)> {
         // From here on something may stand in it, also if writing fails.
         self.is_filled = true;
         tokio::task::spawn_blocking(move || {
-            let filled = self.slots.fill(self.index, &spilled);
-            (self, filled)
+            let filled = catch_unwind(AssertUnwindSafe(|| self.slots.fill(self.index, &spilled)));
+            (self, filled.unwrap_or_else(|_| Err(std::io::Error::other("filling it panicked"))))
         })
     }
 

@@ -285,8 +285,8 @@ impl Bench {
         Daemon::spawn(command)
     }
 
-    /// Starts the daemon so that it is ended (`kill`), or a part of it panics (`panic`), at the n-th passage of a point of
-    /// `src/failpoint.rs`.
+    /// Starts the daemon so that it is ended (`kill`), or a part of it panics (`panic`) or hangs (`hang`), at the n-th
+    /// passage of a point of `src/failpoint.rs`.
     pub fn spawn_with_failpoint(&self, point: &str, action: &str, n: u32) -> Daemon {
         self.spawn(&[(FAILPOINT, &format!("{point}={action}@{n}"))])
     }

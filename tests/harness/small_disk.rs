@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::namespace::Namespace;
 use super::{Bench, DEADLINE};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
@@ -53,6 +55,24 @@ impl Bench {
             }
         });
         served.await.expect("the new token is served while the disk is full");
+    }
+
+    /// The same, and that it is on a disk.
+    pub async fn wait_until_durable(&self, oa: &str) {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let is_durable = async || {
+            let output = self.run(&["token", oa, "--json"]).await;
+            let record: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let token = record["access_token"].as_str();
+            record["durable"].is_null()
+                && token.is_some_and(|token| self.simulator.is_valid_access_token(token))
+        };
+        let durable = tokio::time::timeout(DEADLINE, async {
+            while !is_durable().await {
+                tick.tick().await;
+            }
+        });
+        durable.await.expect("the new token is on a disk");
     }
 }
 

@@ -397,6 +397,41 @@ fn a_granted_set_becomes_the_next_generation_and_repeating_the_conclusion_change
 }
 
 #[test]
+fn a_conclusion_of_which_nobody_was_told_is_told_by_its_repetition_as_long_as_it_stands() {
+    let timeout = || Verdict::Unknown { code: None, detail: "timeout".to_owned() };
+    let verdicts: [fn() -> Verdict; 6] = [
+        || Verdict::Granted(tokens(2)),
+        || Verdict::Granted(GrantedTokens { access_token: None, ..tokens(2) }),
+        || Verdict::Granted(GrantedTokens { refresh_token: None, ..tokens(2) }),
+        || Verdict::Dead(ErrorCode(-14014)),
+        || Verdict::Throttled { retry_after: None },
+        || Verdict::Unknown { code: None, detail: "timeout".to_owned() },
+    ];
+    for verdict in verdicts {
+        let bench = Bench::with_a_set();
+        let claim = bench.claim().expect("claimable");
+        let attempt = bench.begin();
+        let first = bench.conclude_with(attempt, Some(claim.clone()), verdict()).effect;
+        assert_ne!(first, Effect::AlreadyConcluded);
+        let again = || bench.conclude_with(attempt, Some(claim.clone()), verdict()).effect;
+        assert_eq!(again(), first);
+        assert_eq!(bench.conclude(attempt, verdict()).effect, Effect::AlreadyConcluded, "an earlier run's");
+        bench.import(&oa(), 7);
+        assert_eq!(again(), Effect::AlreadyConcluded, "another set stands now");
+        assert_eq!(bench.token().as_deref(), Some("access-7"));
+    }
+    // A set that another one overtook was not adopted, though it counts as many sets.
+    let bench = Bench::with_a_set();
+    let claim = bench.claim().expect("claimable");
+    let attempt = bench.begin();
+    bench.import(&oa(), 7);
+    let again = |verdict| bench.conclude_with(attempt, Some(claim.clone()), verdict).effect;
+    assert_eq!(again(Verdict::Granted(tokens(2))), Effect::KeptAside);
+    assert_eq!(again(Verdict::Granted(tokens(2))), Effect::AlreadyConcluded);
+    assert_eq!(again(timeout()), Effect::AlreadyConcluded);
+}
+
+#[test]
 fn i4_a_set_that_comes_after_an_import_is_kept_aside_and_never_overwrites_it() {
     let bench = Bench::with_a_set();
     let attempt = bench.begin();

@@ -3,13 +3,12 @@
 //! another (I10). What is tried again with the same token is in `refused.rs`, what leaves an OA uncertain in
 //! `unknown.rs`.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::Bench;
-use harness::rows::*;
 use zalo_tokend::simulator::{Answer, Ending, Fault, Length, Rule, Spend};
+
+use crate::harness::Bench;
+use crate::harness::rows::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f38_whatever_brings_both_tokens_is_adopted() {

@@ -1,18 +1,17 @@
 //! What the service manager hears, at a socket of the test's own, and that nothing depends on there being one.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::fake_clock::FakeClock;
-use harness::frozen::Frozen;
-use harness::manager::Manager;
-use harness::rows::*;
-use harness::small_disk::{SmallDisk, killed_with_an_answer_in_its_slot};
-use harness::{Bench, QUICK};
 use rustix::process::Signal;
 use rustix::time::{ClockId, clock_gettime};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::fake_clock::FakeClock;
+use crate::harness::frozen::Frozen;
+use crate::harness::manager::Manager;
+use crate::harness::rows::*;
+use crate::harness::small_disk::{SmallDisk, killed_with_an_answer_in_its_slot};
+use crate::harness::{Bench, QUICK};
 
 const READY: &str = "READY=1";
 const ALIVE: &str = "WATCHDOG=1";

@@ -1,17 +1,16 @@
 //! The window and the brake: what a sick gateway, a wrong secret and a crash loop cost a fleet, over the wire, by the real
 //! binary, judged by the simulator's ledger.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::herd::*;
-use harness::rows::*;
-use harness::{Bench, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use zalo_tokend::clock::{Clock, SystemClock};
 use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
+
+use crate::harness::herd::*;
+use crate::harness::rows::*;
+use crate::harness::{Bench, text};
 
 /// `retry_first`, as the ledger counts.
 const RETRY_FIRST_MS: u64 = 200;

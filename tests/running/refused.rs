@@ -1,15 +1,14 @@
 //! What proves by itself that the refresh token is unspent: a gate that stayed barred, a 429, a refused app. Over the
 //! wire, by the real binary, judged by the simulator's ledger.
 
-mod harness;
-
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use harness::Bench;
-use harness::rows::*;
 use zalo_tokend::clock::Time;
 use zalo_tokend::simulator::{Answer, Entry, Fault, Kind, Ledger, MARKER, Rule, Said};
+
+use crate::harness::Bench;
+use crate::harness::rows::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f14_a_gate_that_opened_before_an_early_end_is_judged_by_what_came() {

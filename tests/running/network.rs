@@ -1,12 +1,11 @@
 //! A real network between daemon and simulator that drops, resets and swallows what it likes, and whose cable is pulled.
 //! The simulator's ledger judges; what each packet met is counted by the rule that it met.
 
-mod harness;
-
-use harness::network::{Network, in_a_network};
-use harness::rows::*;
-use harness::{Bench, Daemon};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::network::{Network, in_a_network};
+use crate::harness::rows::*;
+use crate::harness::{Bench, Daemon};
 
 /// A request is given up after a second.
 fn hasty() -> String {

@@ -1,17 +1,16 @@
 //! The control socket, by the commands that use it: `refresh`, `resolve`, and what `status` and `token` learn there.
 
-mod harness;
-
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::small_disk::SmallDisk;
-use harness::{Bench, Daemon, text};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::small_disk::SmallDisk;
+use crate::harness::{Bench, Daemon, text};
 
 /// Nothing is asked about an uncertain attempt while a test looks at it.
 const LONG_SETTLE: &str = "before_expiry = \"5m\"\njitter = \"0s\"\nretry_first = \"50ms\"\nretry_max = \"400ms\"\nsettle = \"1h\"\ntimeout = \"3s\"\n";
@@ -272,7 +271,7 @@ async fn i5_a_set_that_no_disk_takes_is_handed_out_by_the_daemon_alone_and_survi
 /// Waits until `token --json` hands out what only the daemon has.
 async fn until_undurable(bench: &Bench) -> Value {
     let mut tick = tokio::time::interval(Duration::from_millis(50));
-    let found = tokio::time::timeout(harness::DEADLINE, async {
+    let found = tokio::time::timeout(crate::harness::DEADLINE, async {
         loop {
             let output = bench.run(&["token", "7", "--json"]).await;
             let record = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
@@ -319,7 +318,7 @@ async fn a_place_where_no_socket_can_be_made_is_no_reason_not_to_refresh() {
     daemon.wait_for_oa("refresh.succeeded", "7").await;
     std::fs::remove_dir_all(bench.socket()).expect("removed");
     let mut tick = tokio::time::interval(Duration::from_millis(200));
-    let answers = tokio::time::timeout(harness::DEADLINE, async {
+    let answers = tokio::time::timeout(crate::harness::DEADLINE, async {
         while bench.said(&["refresh", "7"]).await.0 != 0 {
             tick.tick().await;
         }
@@ -391,7 +390,10 @@ async fn another_user_is_not_answered_also_where_he_can_reach_the_socket() {
     open_up(bench.socket(), 0o666);
     // The binary may stand where that user cannot go.
     let copy = bench.path("zalo-tokend");
-    std::fs::copy(env!("CARGO_BIN_EXE_zalo-tokend"), &copy).expect("copied");
+    // By another process: a program that this one has open for writing cannot be run, and each child that another test
+    // starts meanwhile has it open for a moment.
+    let copied = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_zalo-tokend")).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
     let ask = |user: &'static [&'static str]| {
         let mut command = tokio::process::Command::new(user[0]);
         command.args(&user[1..]).arg(&copy).arg("--config").arg(bench.config()).args(["refresh", "7"]);

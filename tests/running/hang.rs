@@ -1,13 +1,14 @@
-//! A disk that never answers: the thread that works on the store stands still, and everything else goes on.
-
-mod harness;
+//! A disk that never answers: the thread that works on the store stands still, and everything else goes on, or ends.
 
 use std::time::Duration;
 
-use harness::frozen::Frozen;
-use harness::{Bench, DEADLINE, Daemon};
 use rustix::process::Signal;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::frozen::Frozen;
+use crate::harness::small_disk::killed_with_an_answer_in_its_slot;
+use crate::harness::together::at_each;
+use crate::harness::{Bench, DEADLINE, Daemon};
 
 /// A daemon whose store hangs while an answer is on its way.
 async fn hanging() -> (Bench, Daemon, Frozen) {
@@ -64,4 +65,34 @@ async fn a_store_that_hangs_does_not_keep_the_stop_from_ending_once_the_answer_i
     assert!(daemon.stop().await.success());
     let ledger = bench.simulator.ledger();
     assert!(ledger.is_clean() && ledger.presentations() == 1, "{}", ledger.summary());
+}
+
+/// A start that comes to this point and no further. When it is asked to end it does, and the next one adopts the answer that
+/// is in its slot.
+async fn a_start_that_hangs_ends(point: &'static str) {
+    let (bench, disk) = killed_with_an_answer_in_its_slot().await;
+    disk.free().await;
+    let mut daemon = bench.spawn_with_failpoint(point, "hang", 1);
+    daemon.wait_for("daemon.started").await;
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_text("the disk of the store hangs").await;
+    assert_eq!(daemon.ended().await.code(), Some(1), "{point}");
+    assert!(daemon.events("daemon.ready").is_empty(), "{point}");
+    let before = bench.status("7").await["generation"].clone();
+    let mut daemon = bench.start().await;
+    assert!(daemon.stop().await.success(), "{point}");
+    assert_eq!(
+        (&before, &bench.status("7").await["generation"]),
+        (&2.into(), &2.into()),
+        "{point}: in slot or store"
+    );
+    bench.assert_is_handed_out("7", point).await;
+    let ledger = bench.simulator.ledger();
+    assert!(ledger.is_clean() && ledger.presentations() == 1, "{point}: {}", ledger.summary());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_start_that_hangs_ends_when_it_is_asked_to_and_the_next_one_adopts_what_is_in_a_slot() {
+    // Before anything is read, with an answer half taken in, and at the first commit of the thread.
+    at_each(["recovery.begun", "recovery.taken_in", "store.committing"], a_start_that_hangs_ends).await;
 }

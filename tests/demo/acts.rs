@@ -1,8 +1,10 @@
-//! `demo`, as somebody sees it who tries the program for the first time.
+//! What the demo shows, and that it ends well.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -106,10 +108,29 @@ impl Told {
     }
 }
 
+/// A demo of full length, and the log of its daemon.
+pub struct FullLength {
+    told: Told,
+    pub log: String,
+}
+
+/// One that is long enough to show everything, however slow the machine is: OAs that are refreshed over and over, one thing
+/// after the other that goes wrong, all well at the end.
+pub fn of_full_length() -> &'static FullLength {
+    static PLAYED: OnceLock<FullLength> = OnceLock::new();
+    PLAYED.get_or_init(|| {
+        let kept = TempDir::new().expect("a temporary directory");
+        let log = kept.path().join("log");
+        let log_to = ["--log".as_ref(), log.as_os_str()];
+        let told = crate::wait_for(played("30s", &log_to));
+        FullLength { told, log: std::fs::read_to_string(log).expect("kept") }
+    })
+}
+
 /// A demo of this length that has to end well.
-async fn played(length: &str) -> Told {
+async fn played(length: &str, more: &[&OsStr]) -> Told {
     let place = TempDir::new().expect("a temporary directory");
-    let (code, stdout, stderr) = ended(demo(place.path(), length).output()).await;
+    let (code, stdout, stderr) = ended(demo(place.path(), length).args(more).output()).await;
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");
     assert_eq!(stderr, "");
     assert_empty(place.path());
@@ -117,9 +138,9 @@ async fn played(length: &str) -> Told {
     Told(stdout)
 }
 
-#[tokio::test]
-async fn a_demo_of_full_length_shows_every_act_and_how_it_was_settled() {
-    let told = played("30s").await;
+#[test]
+fn a_demo_of_full_length_shows_every_act_and_how_it_was_settled() {
+    let told = &of_full_length().told;
     told.assert_that_all_is_well(10);
     let lost_unspent = "outcome unknown → old token lives → still lives: unspent";
     let lost_spent = "outcome unknown → old token dead: spent → needs a person → new consent";
@@ -174,7 +195,7 @@ async fn a_demo_of_full_length_shows_every_act_and_how_it_was_settled() {
 
 #[tokio::test]
 async fn a_short_demo_shows_refreshes_and_faults_and_ends_with_a_clean_ledger() {
-    let told = played("15s").await;
+    let told = played("15s", &[]).await;
     let has_newcomer = told.0.contains("config.reloaded");
     told.assert_that_all_is_well(if has_newcomer { 10 } else { 9 });
     for shown in ["refresh.succeeded", "-- the next", "reset before the last byte", "refresh.uncertain"] {

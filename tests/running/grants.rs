@@ -1,15 +1,14 @@
 //! The three months of a grant, by the real binary: whether a renewal moves their end nobody knows, and when they pass
 //! without one, a person has to be told in time.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::fake_clock::FakeClock;
-use harness::rows::*;
-use harness::{Bench, QUICK, text};
 use zalo_tokend::clock::{Clock, SystemClock, Time};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::fake_clock::FakeClock;
+use crate::harness::rows::*;
+use crate::harness::{Bench, QUICK, text};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

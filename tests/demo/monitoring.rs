@@ -5,10 +5,6 @@
 //! Needs jq, and promtool for the Prometheus rules. Without them these tests do nothing, except in CI, where they
 //! fail: somebody who tries the program shall not have to install what only its makers need.
 
-mod events;
-mod harness;
-mod source_files;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -17,13 +13,17 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use harness::reader::Reader;
-use harness::rows::{A_WHILE, ROOMY};
-use harness::{Bench, text};
 use serde_json::Value;
 use tempfile::TempDir;
 use zalo_tokend::clock::{Clock, SystemClock, Time};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::acts::of_full_length;
+use crate::events::events_of_the_program;
+use crate::harness::reader::Reader;
+use crate::harness::rows::{A_WHILE, ROOMY};
+use crate::harness::{Bench, text};
+use crate::wait_for;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -36,26 +36,10 @@ fn lines(text: &str) -> Log {
     text.lines().map(str::to_owned).collect()
 }
 
-/// What a demo logs that is long enough to show everything, however slow the machine is: OAs that are refreshed over and
-/// over, one thing after the other that goes wrong, all well at the end.
+/// What a demo logs.
 fn demo() -> &'static Log {
     static LOG: OnceLock<Log> = OnceLock::new();
-    LOG.get_or_init(|| {
-        let place = TempDir::new().expect("a temporary directory");
-        let log = place.path().join("log");
-        let output = Command::new(env!("CARGO_BIN_EXE_zalo-tokend"))
-            .args(["demo", "--for", "30s", "--log"])
-            .arg(&log)
-            .output()
-            .expect("the binary runs");
-        assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
-        lines(&std::fs::read_to_string(log).expect("kept"))
-    })
-}
-
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(future)
+    LOG.get_or_init(|| lines(&of_full_length().log))
 }
 
 /// How many OAs are put off in [`troubled`].
@@ -383,7 +367,7 @@ fn every_error_of_the_program_alerts_until_what_ends_it() {
     if !has("jq") {
         return;
     }
-    let program = events::events_of_the_program();
+    let program = events_of_the_program();
     let now = SystemClock::new().now();
     let line = |name: &str, level: &str, at: Time| {
         let about = |id: &str| program.get(name).is_some_and(|event| event.fields.contains(id));
@@ -892,7 +876,7 @@ fn is_like_an_event(word: &str) -> bool {
 
 #[test]
 fn every_event_that_monitoring_names_is_one_of_the_program() {
-    let program = events::events_of_the_program();
+    let program = events_of_the_program();
     let mut named = BTreeSet::new();
     for (name, quotes) in [("zalo-tokend-alerts.jq", "\""), ("README.md", "`"), ("loki-rules.yml", "\"`")] {
         let text = read(name);
@@ -913,7 +897,7 @@ fn every_event_that_monitoring_names_is_one_of_the_program() {
 
 #[test]
 fn every_field_that_a_loki_rule_takes_out_is_one_of_its_event() {
-    let program = events::events_of_the_program();
+    let program = events_of_the_program();
     let every: BTreeSet<&String> = program.values().flat_map(|event| &event.fields).collect();
     let rules = read("loki-rules.yml");
     // What is asked of one line: from the stream's selector to the range.
@@ -959,7 +943,7 @@ fn every_field_that_a_loki_rule_takes_out_is_one_of_its_event() {
 
 #[test]
 fn every_field_that_the_script_reads_is_one_of_the_program() {
-    let program = events::events_of_the_program();
+    let program = events_of_the_program();
     let mut fields: BTreeSet<&str> =
         program.values().flat_map(|event| &event.fields).map(String::as_str).collect();
     fields.extend(["timestamp", "level", "event", "message"]);

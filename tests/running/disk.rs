@@ -1,12 +1,11 @@
 //! Disks that are full: on a small tmpfs in a mount namespace of the test's own.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::Bench;
-use harness::small_disk::{SmallDisk, bench_with_an_answer_held, killed_with_an_answer_in_its_slot};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::Bench;
+use crate::harness::small_disk::{SmallDisk, bench_with_an_answer_held, killed_with_an_answer_in_its_slot};
 
 fn assert_clean(bench: &Bench, spends: usize) {
     let ledger = bench.simulator.ledger();

@@ -1,14 +1,13 @@
 //! SIGHUP: the config is taken over as a whole or not at all, and nothing that is under way is lost by it.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::rows::*;
-use harness::small_disk::SmallDisk;
-use harness::{Bench, Daemon, QUICK};
 use rustix::process::Signal;
 use zalo_tokend::simulator::{Answer, Fault, Kind, MARKER, Rule};
+
+use crate::harness::rows::*;
+use crate::harness::small_disk::SmallDisk;
+use crate::harness::{Bench, Daemon, QUICK};
 
 /// The state of an OA and its reason.
 async fn stands(bench: &Bench, oa: &str) -> (String, Option<String>) {

@@ -1,12 +1,11 @@
 //! The daemon's everyday life, by the real binary: import, refresh, hand out, stop.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::rows::*;
-use harness::{Bench, QUICK, text};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::rows::*;
+use crate::harness::{Bench, QUICK, text};
 
 /// The body that Postman printed in the published guide, as it stands.
 const POSTMAN: &str = r#"{

@@ -2,16 +2,15 @@
 //! good, the reuse of a spent token may cost the whole family, the question may find nobody to answer it. Whatever
 //! it does, a lost answer costs at most one mistaken presentation, and none where it was measured before.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::rows::*;
-use harness::{Bench, Daemon};
 use serde_json::Value;
 use zalo_tokend::simulator::{
     Answer, Entry, Fault, Ledger, OldAccessToken, ProbeAnswer, Rule, SpentTokenAnswer, Variant,
 };
+
+use crate::harness::rows::*;
+use crate::harness::{Bench, Daemon};
 
 /// Less than an access token of 90000 s is trusted to live on, because clocks differ.
 const ALMOST_NOTHING: Duration = Duration::from_secs(20);

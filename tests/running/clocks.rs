@@ -1,16 +1,15 @@
 //! Wall clocks that jump, creep and are wrong from the start, and a process that stands still: by the real binary under
 //! libfaketime. Whatever they do, no token ends that could have been renewed, and nothing is taken for proven.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::fake_clock::FakeClock;
-use harness::rows::*;
-use harness::{Bench, QUICK, text};
 use rustix::process::Signal;
 use zalo_tokend::clock::{Clock, SystemClock};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::fake_clock::FakeClock;
+use crate::harness::rows::*;
+use crate::harness::{Bench, QUICK, text};
 
 const FORWARD: &str = "+3650d";
 const BACK: &str = "-3650d";

@@ -2,13 +2,12 @@
 //! uncertain, durably, until the old access token has told. Over the wire, by the real binary, judged by the
 //! simulator's ledger. How Zalo may behave otherwise than we believe is in `premise.rs`.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::Bench;
-use harness::rows::*;
 use zalo_tokend::simulator::{Answer, Ending, Fault, Ledger, ProbeAnswer, Rule, Settlement};
+
+use crate::harness::Bench;
+use crate::harness::rows::*;
 
 const HTML: &str = "<html><body>Bad Gateway</body></html>";
 

@@ -1,9 +1,8 @@
 //! The recurring duties, by their cron expressions.
 
-mod harness;
-
-use harness::Bench;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use crate::harness::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_heartbeat_counts_the_fleet_by_state() {
