@@ -6,6 +6,7 @@
 //! nothing stored. Both sides talk to the same simulator on the same processors, one after the other, and the figure is
 //! how much of the bare loop's rate is left when every rotation is journalled before and durable after.
 
+#[path = "../stage/mod.rs"]
 mod stage;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use stage::figures::{self, Figure, at_least, at_most, middle, percentile};
 use stage::{APP, Fleet, Stage, processor_time};
 use zalo_tokend::clock::{Clock, SystemClock, Time};
 
@@ -45,36 +47,7 @@ fn main() {
         (size("HERD_DUE", 10_000), size("HERD_IDLE", 100_000), size("HERD_ROUNDS", 3).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let figures = runtime.block_on(measure(due, idle, rounds));
-    println!("\n{:<64} {:>12} {:>12}", "figure", "measured", "wanted");
-    let mut is_short = false;
-    for Figure { what, measured, wanted, at_most, unit } in &figures {
-        let is_well = if *at_most { measured <= wanted } else { measured >= wanted };
-        let sign = if *at_most { "≤" } else { "≥" };
-        is_short |= !is_well;
-        let note = if is_well { "" } else { "  SHORT" };
-        println!(
-            "{what:<64} {:>12} {:>12}{note}",
-            format!("{measured:.3}{unit}"),
-            format!("{sign} {wanted}{unit}")
-        );
-    }
-    std::process::exit(i32::from(is_short));
-}
-
-struct Figure {
-    what: String,
-    measured: f64,
-    wanted: f64,
-    at_most: bool,
-    unit: &'static str,
-}
-
-fn at_least(what: impl Into<String>, measured: f64, wanted: f64, unit: &'static str) -> Figure {
-    Figure { what: what.into(), measured, wanted, at_most: false, unit }
-}
-
-fn at_most(what: impl Into<String>, measured: f64, wanted: f64, unit: &'static str) -> Figure {
-    Figure { what: what.into(), measured, wanted, at_most: true, unit }
+    figures::show(&figures);
 }
 
 async fn measure(due: usize, idle: usize, rounds: usize) -> Vec<Figure> {
@@ -118,7 +91,7 @@ async fn herds(due: usize, rounds: usize) -> Vec<Figure> {
 /// The rate of single POSTs on fresh connections, nothing stored.
 async fn bare_loop(count: usize) -> f64 {
     let ends = |_| SystemClock::new().now().plus(LIFE);
-    let stage = Stage::set_up(&Fleet { oas: 0, life: LIFE, ends: &ends, refresh: "" }).await;
+    let stage = Stage::set_up(&Fleet { oas: 0, life: LIFE, ends: &ends, refresh: "", more: "" }).await;
     let token =
         |n: usize| stage.simulator.grant(APP, &n.to_string())["refresh_token"].as_str().map(str::to_owned);
     let tokens: Vec<String> = (0..count).map(|n| token(n).expect("text")).collect();
@@ -159,7 +132,8 @@ async fn bare_loop(count: usize) -> f64 {
 /// The rate of durable rotations of a herd that is due at once, and how long after each answer its set was durable.
 async fn rotate_herd(count: usize, variables: &[(&str, &Path)]) -> (f64, Vec<f64>) {
     let end = SystemClock::new().now().plus(REMAINING);
-    let stage = Stage::set_up(&Fleet { oas: count, life: LIFE, ends: &|_| end, refresh: HERD }).await;
+    let stage =
+        Stage::set_up(&Fleet { oas: count, life: LIFE, ends: &|_| end, refresh: HERD, more: "" }).await;
     let mut daemon = stage.start(variables);
     tokio::task::block_in_place(|| daemon.until("daemon.ready", 1));
     let (before, own_before) = (daemon.processor_time(), processor_time(Path::new(OWN)));
@@ -191,7 +165,7 @@ async fn rotate_herd(count: usize, variables: &[(&str, &Path)]) -> (f64, Vec<f64
 async fn rotate_one_by_one(count: usize) -> Vec<f64> {
     let begin = SystemClock::new().now().plus(Duration::from_secs(7_200 + 2));
     let ends = |n: usize| begin.plus(Duration::from_millis(100) * u32::try_from(n).expect("few"));
-    let stage = Stage::set_up(&Fleet { oas: count, life: LIFE, ends: &ends, refresh: HERD }).await;
+    let stage = Stage::set_up(&Fleet { oas: count, life: LIFE, ends: &ends, refresh: HERD, more: "" }).await;
     let mut daemon = stage.start(&[]);
     let events = tokio::task::block_in_place(|| daemon.until("refresh.succeeded", count));
     daemon.stop();
@@ -203,7 +177,7 @@ async fn large_fleet(oas: usize) -> Vec<Figure> {
     let many = u32::try_from(oas).expect("not that many");
     let first = SystemClock::new().now().plus(HEAD_START.0 + HEAD_START.1 * many);
     let ends = |n: usize| first.plus(FAST_SPREAD.mul_f64(n as f64 / oas as f64) + FAST_LEAD);
-    let stage = Stage::set_up(&Fleet { oas, life: FAST_LIFE, ends: &ends, refresh: FAST }).await;
+    let stage = Stage::set_up(&Fleet { oas, life: FAST_LIFE, ends: &ends, refresh: FAST, more: "" }).await;
     let mut daemon = stage.start(&[]);
     tokio::task::block_in_place(|| daemon.until("daemon.ready", 1));
     let ready = daemon.begun.elapsed().as_secs_f64();
@@ -255,16 +229,6 @@ fn on_fast_clocks(daemon: &mut stage::Daemon, planned: Vec<stage::Event>, first:
         percentile(&mut lateness, 50)
     );
     lateness
-}
-
-fn percentile(values: &mut [f64], percent: usize) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let place = (values.len() * percent).div_ceil(100).saturating_sub(1);
-    values.get(place).copied().unwrap_or(f64::NAN)
-}
-
-fn middle(values: &mut [f64]) -> f64 {
-    percentile(values, 50)
 }
 
 /// A library that makes every sync of a file 5 ms longer.

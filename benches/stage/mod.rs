@@ -1,4 +1,7 @@
-//! A stage: simulator, directory, config, store, and the daemon on it.
+//! A stage for what is measured: simulator, directory, config, store, and the daemon on it.
+#![allow(dead_code, reason = "each bench uses its own part of the stage")]
+
+pub mod figures;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -28,6 +31,8 @@ pub struct Fleet<'f> {
     pub ends: &'f dyn Fn(usize) -> Time,
     /// The section `[refresh]` of the config.
     pub refresh: &'f str,
+    /// Further sections.
+    pub more: &'f str,
 }
 
 pub struct Stage {
@@ -50,7 +55,7 @@ impl Stage {
         stage
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -60,8 +65,9 @@ impl Stage {
         let private = std::fs::Permissions::from_mode(0o600);
         std::fs::set_permissions(self.path("app.secret"), private).expect("set");
         let mut text = format!(
-            "[store]\npath = \"state/tokens.db\"\n[refresh]\n{}\n[[app]]\nid = \"{APP}\"\n\
+            "[store]\npath = \"state/tokens.db\"\n{}\n[refresh]\n{}\n[[app]]\nid = \"{APP}\"\n\
              secret_key_file = \"app.secret\"\ntoken_url = \"{}\"\napi_url = \"{}\"\n",
+            fleet.more,
             fleet.refresh,
             self.simulator.token_url(),
             self.simulator.api_url()
@@ -133,7 +139,8 @@ impl Stage {
 /// Zalo's numbers are as long.
 pub const APP: &str = "1234567890123456789";
 
-fn name(n: usize) -> String {
+/// What the n-th OA is called.
+pub fn name(n: usize) -> String {
     (1_000_000_000_000_000_000 + n).to_string()
 }
 
