@@ -18,8 +18,8 @@ use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::file::Place;
 use super::medium::SlotFile;
+use super::place::Place;
 use crate::clock::{Moment, Time, Uptime};
 use crate::failpoint;
 use crate::id::AttemptId;
