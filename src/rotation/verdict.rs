@@ -257,6 +257,7 @@ mod tests {
     fn no_debug_output_shows_a_body() {
         let answer =
             AnswerBytes { status: 200, retry_after: None, body: b"CANARY".to_vec(), ending: Ending::Whole };
-        assert!(!format!("{:?}", Exchange::Answered(answer)).contains("67"));
+        let shown = format!("{:?}", Exchange::Answered(answer));
+        assert_eq!(shown, "Answered(AnswerBytes { status: 200, body_len: 6, ending: Whole, .. })");
     }
 }
