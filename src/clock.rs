@@ -159,7 +159,7 @@ impl Moment {
     }
 }
 
-/// Clocks that differ by less than this agree: what a time service corrects now and then.
+/// Clocks that differ by no more than this agree: what a time service corrects now and then.
 pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Where time comes from.

@@ -129,6 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn a_minute_between_two_clocks_is_no_disagreement_and_a_millisecond_more_is_one() {
+        let lifetimes = set(25 * HOUR, 90 * 24 * HOUR);
+        let obtained_at = lifetimes.obtained_at;
+        let later_than_now = |now| refresh_at(&Timing::default(), &lifetimes, &OaId::from("1"), now) > now;
+        let rebooted = |time| Reading { time, uptime: Uptime(HOUR), boot: "b".into() };
+        let planned = Moment::at(&Reading { boot: "a".into(), ..rebooted(obtained_at) });
+        let due = |now| is_due(obtained_at.plus(23 * HOUR), Some(&planned), &rebooted(now));
+        let a_minute_back = obtained_at.minus(CLOCK_TOLERANCE);
+        assert!(later_than_now(a_minute_back) && !due(a_minute_back));
+        let further_back = a_minute_back.minus(Duration::from_millis(1));
+        assert!(!later_than_now(further_back) && due(further_back));
+    }
+
+    #[test]
     fn a_clock_that_was_corrected_by_seconds_does_not_make_a_token_live_longer() {
         let lifetimes = set(Duration::from_secs(5), 90 * 24 * HOUR);
         let now = lifetimes.obtained_at.minus(Duration::from_secs(30));
@@ -166,6 +180,15 @@ mod tests {
         let long = set(400 * 24 * HOUR, 90 * 24 * HOUR);
         let call = last_call(&timing, &long, &OaId::from("1"));
         assert_eq!(long.refresh_token_expires_at.since(call), 18 * HOUR, "whichever token ends first");
+    }
+
+    #[test]
+    fn an_oas_share_is_what_it_was_in_earlier_versions_so_that_an_upgrade_moves_no_plan() {
+        let first_bytes_of_its_sha256 = f64::from(0x6b86_b273_u32);
+        assert_eq!(
+            spread(&OaId::from("1")).to_bits(),
+            (first_bytes_of_its_sha256 * 2f64.powi(-32)).to_bits()
+        );
     }
 
     #[test]

@@ -242,6 +242,17 @@ mod tests {
     }
 
     #[test]
+    fn of_a_token_that_lives_ten_seconds_half_a_second_is_not_counted_on() {
+        let at = |millis| Reading {
+            time: Time::from_millis(millis),
+            uptime: crate::clock::Uptime(Duration::from_millis(millis.unsigned_abs())),
+            boot: "this boot".into(),
+        };
+        let (obtained, end) = (Moment::at(&at(0)), Some(at(10_000).time));
+        assert_eq!(remaining_life(end, &obtained, &at(2_000)), Duration::from_millis(7_500));
+    }
+
+    #[test]
     fn where_old_tokens_outlive_their_successors_acceptance_proves_nothing_and_refusal_still_does() {
         let timing = Timing::default();
         let outlives = |testimony| Evidence { premise: Premise::OldTokenOutlives, ..evidence(testimony) };
@@ -295,5 +306,31 @@ mod tests {
         assert_eq!((waits[0], waits[7]), (timing.settle, timing.retry_max));
         let ended = Evidence { remaining: Duration::ZERO, ..evidence(Testimony::Unclear(String::new())) };
         assert_eq!(weigh(&ended, &timing), Step::Unprovable);
+    }
+
+    #[test]
+    fn no_question_waits_for_more_than_half_of_what_is_left_of_the_old_token() {
+        let timing = Timing::default();
+        let long_unclear = Settling { unclear: 20, ..Settling::default() };
+        let wait = |seconds| {
+            let remaining = Duration::from_secs(seconds);
+            let unclear = evidence(Testimony::Unclear("down".to_owned()));
+            match weigh(&Evidence { settling: long_unclear, remaining, ..unclear }, &timing) {
+                Step::AskAgain { after, .. } => after,
+                step @ (Step::Unspent | Step::Spent | Step::Unprovable) => panic!("{step:?}"),
+            }
+        };
+        assert_eq!(wait(600), Duration::from_secs(300));
+        assert_eq!(wait(60), timing.settle, "but always for as long as a request may be on its way");
+    }
+
+    #[test]
+    fn a_clear_answer_ends_the_row_of_unclear_ones() {
+        let after_five = Settling { unclear: 5, ..Settling::default() };
+        let accepted = Evidence { settling: after_five, ..evidence(Testimony::Accepted) };
+        let Step::AskAgain { settling, .. } = weigh(&accepted, &Timing::default()) else {
+            panic!("one acceptance is too early a proof")
+        };
+        assert_eq!((settling.accepted, settling.unclear), (1, 0));
     }
 }

@@ -233,9 +233,31 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_says_in_words_what_came_and_with_which_code() {
+        let said = |body: &str, ending| verdict(200, body, ending).detail();
+        assert_eq!(said(PAIR, Ending::Whole), "", "nothing was odd");
+        let cut = Ending::CutOff("the connection was reset".to_owned());
+        assert_eq!(said("", cut), "the connection was reset (status 200)");
+        let odd = r#"{"access_token":"a","refresh_token":"r"} x"#;
+        assert_eq!(
+            said(odd, Ending::Whole),
+            "expires_in is not a whole number of seconds from 1 to 34560000, 90000 is assumed; something followed \
+             the JSON object"
+        );
+        for code in ["-14014", "-14004", "-14020"] {
+            let words = said(&format!(r#"{{"error":{code}}}"#), Ending::Whole);
+            assert!(words.contains(&format!("(error {code}")), "{words}");
+        }
+        assert_eq!(verdict(429, "", Ending::Whole).detail(), "the service is throttling (429)");
+        let unsent = Exchange::NotPresented { detail: "no connection".to_owned(), retry_after: None };
+        assert_eq!(judge(&unsent).detail(), "no connection");
+    }
+
+    #[test]
     fn no_debug_output_shows_a_body() {
         let answer =
             AnswerBytes { status: 200, retry_after: None, body: b"CANARY".to_vec(), ending: Ending::Whole };
-        assert!(!format!("{:?}", Exchange::Answered(answer)).contains("67"));
+        let shown = format!("{:?}", Exchange::Answered(answer));
+        assert_eq!(shown, "Answered(AnswerBytes { status: 200, body_len: 6, ending: Whole, .. })");
     }
 }

@@ -94,9 +94,6 @@ impl Window {
         if let Some(brake) = &self.brake {
             return u32::from(under_way == 0 && brake.is_trial_due(now));
         }
-        if self.strikes > 0 {
-            return u32::from(under_way == 0);
-        }
         self.size_now(now).clamp(1, most.max(1)).saturating_sub(under_way)
     }
 
@@ -296,21 +293,75 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_grows_with_each_trial_that_is_lost_and_not_with_one_that_is_answered() {
+        let mut window = braked();
+        let mut wait_after = |news| {
+            let trial_at = window.brake.as_ref().expect("braked").trial_at();
+            hear(&mut window, news, trial_at);
+            window.brake.as_ref().expect("braked").trial_at().since(trial_at)
+        };
+        let answered = [AppNews::Answered; 9].map(&mut wait_after);
+        assert_eq!(answered, [time_to_ask(&Timing::default()); 9]);
+        let lost = [AppNews::Lost; 9].map(&mut wait_after);
+        assert!(lost[0] < lost[5] && lost[5] < lost[8], "{lost:?}");
+        assert_eq!(wait_after(AppNews::Answered), lost[8], "nor is it shortened by one");
+    }
+
+    #[test]
     fn what_was_under_way_when_the_brake_was_put_on_is_no_trial() {
         let mut window = braked();
         let before = window.brake.clone();
-        window.hear(AppNews::Lost, at(1), &Timing::default(), at(2), Roll(0.5));
-        assert_eq!(window.brake, before);
+        for now in [at(1), at(2)] {
+            window.hear(AppNews::Lost, at(1), &Timing::default(), now, Roll(0.5));
+            assert_eq!(window.brake, before, "also in the millisecond in which it was");
+        }
+    }
+
+    #[test]
+    fn a_trial_that_seems_to_have_begun_before_the_brake_by_a_clock_that_was_set_back_is_one() {
+        let mut window = braked();
+        let back = at(0).minus(Duration::from_secs(3_600));
+        assert_eq!(window.room(0, MOST, back), 1);
+        hear(&mut window, AppNews::Lost, back);
+        assert_eq!(window.room(0, MOST, back), 0, "it is followed by a wait");
+        assert_eq!(window.brake.expect("still braked").failed_trials, 1);
     }
 
     #[test]
     fn while_attempts_turn_out_spent_the_next_trial_is_put_off() {
         let mut window = braked();
         window.hold(Some(at(5_000)), at(60));
-        assert!(window.is_spending());
+        assert!(window.is_spending() && !braked().is_spending());
         assert_eq!((window.room(0, MOST, at(4_999)), window.room(0, MOST, at(5_000))), (0, 1));
         window.hold(None, at(70));
         assert_eq!(window.room(0, MOST, at(4_000)), 1);
+        assert!(!window.is_spending());
+    }
+
+    #[test]
+    fn what_is_learnt_of_an_attempt_shortens_no_wait() {
+        let mut window = braked();
+        let trial_at = window.brake.as_ref().expect("braked").trial_at();
+        window.hold(None, at(60));
+        assert_eq!(window.brake.as_ref().expect("braked").trial_at(), trial_at);
+        // As a clock says that was set back by no more than clocks may differ.
+        let back = at(60).minus(CLOCK_TOLERANCE);
+        assert_eq!(window.room(0, MOST, back), 0);
+        window.hold(None, back);
+        assert_eq!(window.brake.as_ref().expect("braked").trial_at(), trial_at);
+    }
+
+    #[test]
+    fn where_the_questions_begin_anew_the_next_trial_leaves_them_their_time_and_comes_no_sooner_than_before()
+    {
+        let timing = Timing::default();
+        let mut window = braked();
+        let trial_at = |window: &Window| window.brake.as_ref().expect("braked").trial_at();
+        let before = trial_at(&window);
+        window.leave_time_to_ask(&timing, at(0).minus(timing.settle));
+        assert_eq!(trial_at(&window), before);
+        window.leave_time_to_ask(&timing, before);
+        assert_eq!(trial_at(&window), before.plus(timing.settle * 3 / 2));
     }
 
     #[test]

@@ -4,15 +4,15 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
 
-use super::file::{self, OpenError};
 use super::held::{self, TokenAnswer};
 use super::import::{self, Import, Imported};
 use super::medium::{self, Medium};
+use super::open_error::{OpenError, sql_error};
 use super::overview::{self, AppStatus};
-use super::resolve;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
+use super::{connection, file, read_only, resolve, wal};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AttemptId, Fleet, OaId};
@@ -33,7 +33,7 @@ impl Direct {
         if !file::check_file(path)? {
             return Ok(Direct { conn: None, slots: None });
         }
-        let conn = file::connect_to_read(path)?;
+        let conn = read_only::open(path)?;
         let slots = File::open(file::beside(path, "-slots")).ok().map(|file| Slots::over(Box::new(file)));
         Ok(Direct { conn, slots })
     }
@@ -53,8 +53,8 @@ impl Direct {
     /// When it cannot or must not be opened.
     pub fn open_to_write(path: &Path) -> Result<Direct, OpenError> {
         file::ensure_database(path)?;
-        let conn = file::connect(path)?;
-        file::leave_log(&conn).map_err(|error| file::sql_error(path, error))?;
+        let conn = connection::open(path)?;
+        wal::leave(&conn).map_err(|error| sql_error(path, error))?;
         Ok(Direct { conn: Some(conn), slots: None })
     }
 
@@ -65,7 +65,7 @@ impl Direct {
     pub fn open_on(medium: Medium) -> Result<Direct, OpenError> {
         let Medium { path, vfs, slots } = medium;
         let conn = medium::connect(&path, &vfs)?;
-        file::leave_log(&conn).map_err(|error| file::sql_error(&path, error))?;
+        wal::leave(&conn).map_err(|error| sql_error(&path, error))?;
         Ok(Direct { conn: Some(conn), slots: Some(Slots::over(slots)) })
     }
 

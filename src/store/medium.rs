@@ -9,7 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, OpenError};
+use super::connection;
+use super::open_error::{OpenError, sql_error};
 
 /// A disk that is reached by a VFS, which whoever brings it has registered with SQLite.
 ///
@@ -71,7 +72,7 @@ impl SlotFile for File {
 pub(super) fn connect(path: &Path, vfs: &str) -> Result<Connection, OpenError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags_and_vfs(path, flags, vfs)
-        .map_err(|error| file::sql_error(path, error))?;
-    file::make_ours(conn, path)
+    let conn =
+        Connection::open_with_flags_and_vfs(path, flags, vfs).map_err(|error| sql_error(path, error))?;
+    connection::make_ours(conn, path)
 }

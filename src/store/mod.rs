@@ -9,6 +9,7 @@
 mod apps;
 mod changes;
 mod conclude;
+mod connection;
 mod day;
 mod direct;
 mod ends;
@@ -17,9 +18,13 @@ mod fleet;
 mod held;
 mod import;
 mod journal;
+mod lock;
 mod medium;
+mod open_error;
 mod overview;
+mod place;
 mod present;
+mod read_only;
 mod reader;
 mod recovery;
 mod resolve;
@@ -31,6 +36,7 @@ mod soundness;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wal;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,11 +51,11 @@ pub use changes::{Awaiting, Changes, Subscription};
 pub use conclude::{Attempted, Concluded, Effect};
 pub use direct::Direct;
 pub use ends::OldGrant;
-pub use file::OpenError;
 pub use fleet::{Due, Hurried, Look, Sweep};
 pub use held::{Held, TokenAnswer, ValidToken};
 pub use import::{Import, Imported};
 pub use medium::{Medium, SlotFile};
+pub use open_error::OpenError;
 pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
 pub use reader::Reader;
@@ -383,7 +389,7 @@ impl Store {
     pub async fn grow_slots(&self, count: usize) -> std::io::Result<()> {
         let slots = Arc::clone(&self.slots);
         tokio::task::spawn_blocking(move || slots.grow(count)).await??;
-        let resized = self.writer.call(false, move |conn| file::size_log(conn, count)).await;
+        let resized = self.writer.call(false, move |conn| wal::size(conn, count)).await;
         resized.map_err(std::io::Error::other)
     }
 }

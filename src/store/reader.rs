@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::oneshot;
 
 use super::changes::Changes;
-use super::file;
 use super::held::{self, Held};
 use super::overview::{self, AppStatus, Counts};
+use super::read_only;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
@@ -46,7 +46,7 @@ impl Lane {
         let (jobs, inbox) = mpsc::sync_channel::<Job>(MOST_WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for _ in 0..threads {
-            let conn = file::connect_beside(path).map_err(|error| unavailable(&error))?;
+            let conn = read_only::open_beside(path).map_err(|error| unavailable(&error))?;
             let inbox = Arc::clone(&inbox);
             let work = move || {
                 // Whoever waits in `recv` holds the lock; the others wait for that.

@@ -15,16 +15,14 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::Store;
 use super::conclude::{Attempted, Concluded, conclude};
-use super::day;
-use super::file::{self, OpenError, Place};
-use super::journal;
 use super::medium::{self, Medium};
+use super::open_error::OpenError;
+use super::place::Place;
 use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
-use super::soundness;
 use super::writer::{StoreError, Writer, classify};
+use super::{Store, connection, day, file, journal, lock, soundness, wal};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
@@ -79,8 +77,8 @@ impl Opened {
         file::ensure_database(path)?;
         // Before the lock, by which a command that looks takes the log for one that is settled.
         soundness::settle_log(path)?;
-        let lock = file::lock(path)?;
-        let conn = file::connect(path)?;
+        let lock = lock::take(path)?;
+        let conn = connection::open(path)?;
         soundness::check_integrity(&conn, path)?;
         let slots_path = file::beside(path, "-slots");
         if !file::check_file(&slots_path)? {
@@ -150,7 +148,7 @@ impl Opened {
         let abandoned = self.transact(|tx| settle::abandon_presenting(tx, timing, now, roll))?;
         recovered.abandoned.extend(abandoned);
         failpoint::pass("recovery.abandoned");
-        file::size_log(&self.conn, slot_count).map_err(|error| classify(&error))?;
+        wal::size(&self.conn, slot_count).map_err(|error| classify(&error))?;
         failpoint::pass("recovery.sized");
         self.slots.prepare(slot_count).map_err(unavailable)?;
         failpoint::pass("recovery.prepared");

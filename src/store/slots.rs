@@ -18,8 +18,8 @@ use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::file::Place;
 use super::medium::SlotFile;
+use super::place::Place;
 use crate::clock::{Moment, Time, Uptime};
 use crate::failpoint;
 use crate::id::AttemptId;
@@ -327,6 +327,17 @@ mod tests {
             slots.put_back(index);
         }
         assert_eq!((slots.free(), slots.count().expect("count")), (3, 3));
+    }
+
+    #[test]
+    fn i4_a_slot_is_where_and_as_earlier_versions_wrote_it_so_that_an_upgrade_finds_its_answer() {
+        let slots = slots(2);
+        let answer = SpilledAnswer { attempt: AttemptId::from_bytes([7; 16]), ..spilled(b"a body".to_vec()) };
+        slots.fill(1, &answer).expect("filled");
+        let mut slot = vec![0; 69_632];
+        slots.file.read(&mut slot, 69_632).expect("the second of two slots");
+        let digest: String = Sha256::digest(slot).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, "d7ea457ff6c8de7b4b36a08341408057eb64ae980d243bbaa79fdabead389e20");
     }
 
     #[test]

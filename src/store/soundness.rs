@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::file::{OpenError, beside, corrupt, io_error, sql_error};
+use super::file::beside;
+use super::open_error::{OpenError, corrupt, io_error, sql_error};
 
 /// Has what SQLite is going to read in its log read from the disk. A sync that failed under an earlier process leaves
 /// pages there that are in the system's cache only, and no later sync writes them. Worked into the database they would

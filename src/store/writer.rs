@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::file;
+use super::wal;
 use crate::failpoint;
 
 /// How many writes are committed together at most.
@@ -194,7 +194,7 @@ fn work(
         job.answer(outcome.clone().and(own_outcome));
     }
     // What cannot be worked into the database now stays in the log, which is as durable.
-    if is_committed && let Err(error) = file::keep_log_short(conn) {
+    if is_committed && let Err(error) = wal::keep_short(conn) {
         tracing::debug!(%error, "the log of the store stays long");
     }
 }

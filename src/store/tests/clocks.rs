@@ -173,3 +173,12 @@ fn what_is_truly_old_is_forgotten() {
     }
     assert!(matches!(bench.import(&oa(), 1), Imported::Adopted { .. }));
 }
+
+#[test]
+fn a_plan_made_by_a_clock_that_was_set_back_since_is_due_now() {
+    let bench = Bench::with_a_set();
+    let years_ago = START.minus(HOUR * 24 * 3_650);
+    let due = bench.due_by(&after_restart(years_ago)).expect("due");
+    assert_eq!(due.len(), 1);
+    assert_eq!(bench.due_by(&at(START)).expect("due"), []);
+}

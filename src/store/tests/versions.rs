@@ -52,3 +52,12 @@ fn i10_a_token_is_handed_out_of_a_store_that_waits_for_its_daemon_to_be_upgraded
         .expect("read");
     assert_eq!(version, 1, "nothing was written");
 }
+
+#[test]
+fn migrating_again_changes_nothing() {
+    let conn = Connection::open_in_memory().expect("in memory");
+    schema::migrate(&conn).expect("migrated");
+    schema::migrate(&conn).expect("a second time changes nothing");
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("version");
+    assert_eq!(usize::try_from(version).expect("small"), schema::newest_version());
+}
