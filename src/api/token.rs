@@ -18,7 +18,7 @@ use crate::clock::{Reading, Time};
 use crate::config::Verb;
 use crate::id::OaId;
 use crate::secret::Secret;
-use crate::store::Held;
+use crate::store::{Held, ValidToken};
 
 /// The longest that anybody is kept waiting.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -59,10 +59,34 @@ struct Record<'t> {
 
 /// An access token that can be handed out.
 pub(super) struct Valid {
-    pub(super) access_token: Secret,
+    token: Token,
+    /// When it ends.
     pub(super) expires_at: Time,
+    /// Of its set.
     pub(super) generation: u64,
-    pub(super) is_durable: bool,
+    /// When it was found valid.
+    now: Time,
+}
+
+/// Where it is.
+enum Token {
+    /// In the store or in a slot.
+    Durable(Arc<Held>),
+    /// In the daemon alone.
+    Undurable(Secret),
+}
+
+impl Valid {
+    fn access_token(&self) -> &Secret {
+        match &self.token {
+            Token::Durable(held) => &held.access_token,
+            Token::Undurable(access_token) => access_token,
+        }
+    }
+
+    fn is_durable(&self) -> bool {
+        matches!(self.token, Token::Durable(_))
+    }
 }
 
 pub(super) async fn get(
@@ -88,7 +112,7 @@ pub(super) async fn get(
         Some(wanted) => api.with_life(&oa_id, valid, wanted).await?,
         None => valid,
     };
-    if valid.is_durable && is_known(&headers, valid.generation) {
+    if valid.is_durable() && is_known(&headers, valid.generation) {
         return Ok(not_modified(valid.generation));
     }
     let proof = proof.unwrap_or(false);
@@ -133,21 +157,22 @@ fn not_modified(generation: u64) -> Response {
 
 impl Api {
     /// The newest set of the OA, if its access token can be used now.
-    fn usable(&self, oa_id: &OaId, held: Option<&Held>, now: &Reading) -> Option<Valid> {
-        let stored = held.map_or(0, |held| held.generation);
+    fn usable(&self, oa_id: &OaId, held: Option<Arc<Held>>, now: &Reading) -> Option<Valid> {
+        let stored = held.as_ref().map_or(0, |held| held.generation);
         if let Some(held) = self.desk.undurable(oa_id).filter(|held| held.generation > stored)
             && held.expires_at > now.time
         {
-            let crate::store::ValidToken { access_token, expires_at, generation } = held;
-            return Some(Valid { access_token, expires_at, generation, is_durable: false });
+            let ValidToken { access_token, expires_at, generation } = held;
+            return Some(Valid {
+                token: Token::Undurable(access_token),
+                expires_at,
+                generation,
+                now: now.time,
+            });
         }
         let held = held?;
-        Some(Valid {
-            access_token: held.access_token.clone(),
-            expires_at: held.valid_until(now)?,
-            generation: held.generation,
-            is_durable: true,
-        })
+        let (expires_at, generation) = (held.valid_until(now)?, held.generation);
+        Some(Valid { token: Token::Durable(held), expires_at, generation, now: now.time })
     }
 
     /// The access token that can be used now.
@@ -157,7 +182,7 @@ impl Api {
             Some(held) => Some(held),
             None => read(self.reader.held(oa_id)).await?,
         };
-        match self.usable(oa_id, held.as_deref(), &now) {
+        match self.usable(oa_id, held, &now) {
             Some(valid) => Ok(valid),
             None => Err(self.why_none(oa_id, now).await),
         }
@@ -189,7 +214,7 @@ impl Api {
             let held = read(self.reader.held(oa_id)).await?;
             let now = self.clock.read();
             if held.as_ref().is_some_and(|held| held.generation > generation) {
-                return match self.usable(oa_id, held.as_deref(), &now) {
+                return match self.usable(oa_id, held, &now) {
                     Some(valid) => Ok(Some(valid)),
                     None => Err(self.why_none(oa_id, now).await),
                 };
@@ -213,8 +238,7 @@ impl Api {
         valid: Valid,
         wanted: Duration,
     ) -> Result<Valid, Problem> {
-        let now = self.clock.now();
-        let left = valid.expires_at.since(now);
+        let left = valid.expires_at.since(valid.now);
         let life = read(self.reader.held(oa_id)).await?.map(|held| held.life()).unwrap_or_default();
         if left >= wanted.min(life / 2) {
             return Ok(valid);
@@ -235,28 +259,29 @@ impl Api {
         with_proof: bool,
         verdict: Option<&'static str>,
     ) -> Result<Response, Problem> {
-        let appsecret_proof = with_proof.then(|| self.desk.appsecret_proof(oa_id, &valid.access_token));
+        let appsecret_proof = with_proof.then(|| self.desk.appsecret_proof(oa_id, valid.access_token()));
         if matches!(appsecret_proof, Some(None)) {
             let detail = format!("the config does not have OA {oa_id} or its app, so there is no proof");
             return Err(Problem::conflict("no_app", detail));
         }
         let record = Record {
             oa_id,
-            access_token: valid.access_token.expose(),
+            access_token: valid.access_token().expose(),
             expires_at: valid.expires_at,
-            expires_in: valid.expires_at.since(self.clock.now()).as_secs(),
+            expires_in: valid.expires_at.since(valid.now).as_secs(),
             generation: valid.generation,
             appsecret_proof: appsecret_proof.flatten(),
             verdict,
-            durable: (!valid.is_durable).then_some(false),
+            durable: (!valid.is_durable()).then_some(false),
         };
-        let body = serde_json::to_vec(&record)
+        let mut body = Vec::with_capacity(valid.access_token().expose().len() + 256);
+        serde_json::to_writer(&mut body, &record)
             .map_err(|_| Problem::not_now("the answer cannot be written; please report this"))?;
         let mut response = Response::new(Body::from(body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if valid.is_durable {
+        if valid.is_durable() {
             headers.insert(header::ETAG, etag(valid.generation));
         }
         Ok(response)

@@ -62,19 +62,33 @@ impl Difference {
         }
         (listening(old) != listening(new)).then(|| {
             format!(
-                "{file}: [api] listens elsewhere than the running daemon does; set socket, mode, group, listen and \
-                 max_connections back, or restart the daemon"
+                "{file}: [api] listens elsewhere than the running daemon does; set socket, mode, group, listen, \
+                 max_connections and oa_metrics back, or restart the daemon"
             )
         })
     }
 }
 
 /// What of `[api]` is settled at the start.
-fn listening(config: &Config) -> Option<(&Path, u32, Option<u32>, Option<SocketAddr>, u32, bool)> {
-    config
-        .api
-        .as_ref()
-        .map(|api| (&*api.socket, api.mode, api.group, api.listen, api.max_connections, api.oa_metrics))
+#[derive(PartialEq, Eq)]
+struct Listening<'c> {
+    socket: &'c Path,
+    mode: u32,
+    group: Option<u32>,
+    listen: Option<SocketAddr>,
+    max_connections: u32,
+    oa_metrics: bool,
+}
+
+fn listening(config: &Config) -> Option<Listening<'_>> {
+    config.api.as_ref().map(|api| Listening {
+        socket: &api.socket,
+        mode: api.mode,
+        group: api.group,
+        listen: api.listen,
+        max_connections: api.max_connections,
+        oa_metrics: api.oa_metrics,
+    })
 }
 
 /// What `[refresh]` says.
