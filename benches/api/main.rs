@@ -9,8 +9,6 @@
 mod stage;
 
 use std::convert::Infallible;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
@@ -23,8 +21,9 @@ use axum::http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use stage::client::Client;
 use stage::figures::{self, Figure, at_least, at_most, middle, percentile};
-use stage::{Daemon, Fleet, Stage, name};
+use stage::{Daemon, Fleet, Stage, name, processor_time};
 use zalo_tokend::clock::{Clock, SystemClock};
 
 /// Programs that read at the same time.
@@ -76,56 +75,6 @@ fn answer_bare(socket: &Path, size: usize) {
     });
 }
 
-/// A connection that stays, and the request that is made over it.
-struct Client {
-    stream: UnixStream,
-    buffer: Vec<u8>,
-}
-
-impl Client {
-    fn connect(socket: &Path) -> Client {
-        let mut patience = 200;
-        loop {
-            match UnixStream::connect(socket) {
-                Ok(stream) => return Client { stream, buffer: vec![0; 8_192] },
-                Err(error) if patience == 0 => panic!("{}: {error}", socket.display()),
-                Err(_) => patience -= 1,
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-    }
-
-    /// Asks, and returns the size of the answer's body.
-    fn ask(&mut self, oa_id: &str) -> usize {
-        let request = format!("GET /v1/oas/{oa_id}/token HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        self.stream.write_all(request.as_bytes()).expect("sent");
-        let mut filled = 0;
-        loop {
-            let read = self.stream.read(&mut self.buffer[filled..]).expect("an answer");
-            assert!(read > 0, "the connection was closed");
-            filled += read;
-            if let Some((head, body)) = whole(&self.buffer[..filled]) {
-                assert!(
-                    self.buffer.starts_with(b"HTTP/1.1 200"),
-                    "{}",
-                    String::from_utf8_lossy(&self.buffer[..head])
-                );
-                return body;
-            }
-        }
-    }
-}
-
-/// The lengths of the head and of the body, if all of it is there.
-fn whole(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut headers = [httparse::EMPTY_HEADER; 16];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(bytes).expect("HTTP") else { return None };
-    let length = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"))?;
-    let body = std::str::from_utf8(length.value).ok()?.parse().ok()?;
-    (bytes.len() >= head + body).then_some((head, body))
-}
-
 /// How many answers a second all the clients get.
 fn rate(socket: &Path, oa_id: &str) -> f64 {
     let is_over = Arc::new(AtomicBool::new(false));
@@ -136,7 +85,7 @@ fn rate(socket: &Path, oa_id: &str) -> f64 {
             std::thread::spawn(move || {
                 let mut count = 0;
                 while !is_over.load(Ordering::Relaxed) {
-                    client.ask(&oa_id);
+                    client.token(&oa_id);
                     count += 1;
                 }
                 count
@@ -167,28 +116,31 @@ async fn over_bare(rounds: usize) -> Figure {
     let shares = tokio::task::block_in_place(|| {
         daemon.until("daemon.ready", 1);
         let (api, bare): (PathBuf, PathBuf) = (stage.path("api.sock"), stage.path("bare.sock"));
-        let size = Client::connect(&api).ask(&name(0));
+        let size = Client::connect(&api).token(&name(0));
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        let _bare = Bare(
+        let server = Bare(
             command
                 .args([BARE.as_ref(), bare.as_os_str(), size.to_string().as_ref()])
                 .spawn()
                 .expect("it runs"),
         );
-        Client::connect(&bare).ask(&name(0));
-        (0..rounds).map(|_| one_round(&api, &bare, &daemon)).collect::<Vec<f64>>()
+        Client::connect(&bare).token(&name(0));
+        (0..rounds).map(|_| one_round(&api, &bare, &daemon, &server)).collect::<Vec<f64>>()
     });
     daemon.stop();
     at_least("tokens read over the socket, over a bare server's rate", middle(&mut shares.clone()), 0.7, "")
 }
 
-fn one_round(api: &Path, bare: &Path, daemon: &Daemon) -> f64 {
+fn one_round(api: &Path, bare: &Path, daemon: &Daemon, server: &Bare) -> f64 {
+    let of_server = || processor_time(Path::new(&format!("/proc/{}", server.0.id())));
+    let micros = |time: Duration, rate: f64| time.as_secs_f64() * 1e6 / (rate * ROUND.as_secs_f64());
+    let before = (of_server(), daemon.processor_time());
     let of_bare = rate(bare, &name(0));
-    let before = daemon.processor_time();
     let of_api = rate(api, &name(0));
-    let micros = (daemon.processor_time() - before).as_secs_f64() * 1e6 / (of_api * ROUND.as_secs_f64());
     println!(
-        "bare {of_bare:.0} answers/s, tokens {of_api:.0}/s, each {micros:.1} µs of the daemon's processor time"
+        "bare {of_bare:.0} answers/s, each {:.1} µs of its server's processor time; tokens {of_api:.0}/s, each {:.1} µs",
+        micros(of_server() - before.0, of_bare),
+        micros(daemon.processor_time() - before.1, of_api),
     );
     of_api / of_bare
 }
@@ -209,7 +161,7 @@ async fn during_a_herd(due: usize) -> Figure {
                     let (mut waits, mut turn) = (Vec::new(), reader);
                     while !is_over.load(Ordering::Relaxed) {
                         let asked = Instant::now();
-                        client.ask(&name(turn * 7_919 % due));
+                        client.token(&name(turn * 7_919 % due));
                         waits.push(asked.elapsed().as_secs_f64() * 1e3);
                         turn += READERS;
                         std::thread::sleep(PACE);
@@ -240,7 +192,7 @@ async fn idle_fleet(oas: usize) -> Figure {
         daemon.until("daemon.ready", 1);
         daemon.until("refresh.planned", oas);
         let mut client = Client::connect(&stage.path("api.sock"));
-        let read: usize = (0..oas / 10).map(|n| client.ask(&name(n * 10))).sum();
+        let read: usize = (0..oas / 10).map(|n| client.token(&name(n * 10))).sum();
         println!("{read} bytes of tokens were read of {oas} OAs");
         daemon.memory("VmRSS")
     });

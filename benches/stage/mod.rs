@@ -1,6 +1,7 @@
 //! A stage for what is measured: simulator, directory, config, store, and the daemon on it.
 #![allow(dead_code, reason = "each bench uses its own part of the stage")]
 
+pub mod client;
 pub mod figures;
 
 use std::io::{BufRead, BufReader};
@@ -120,6 +121,12 @@ impl Stage {
 
     /// From each answer, as the ledger has it, to the event that says that it is stored, in milliseconds.
     pub fn delays(&self, stored: &[Event]) -> Vec<f64> {
+        let stored: Vec<_> = stored.iter().map(|event| (event.oa_id.clone(), event.at)).collect();
+        self.since_answers(&stored)
+    }
+
+    /// From the last answer to each of these OAs, as the ledger has it, to this point in time, in milliseconds.
+    pub fn since_answers(&self, points: &[(String, Time)]) -> Vec<f64> {
         let ledger = self.simulator.ledger();
         let mut sent = std::collections::HashMap::new();
         for entry in ledger.entries() {
@@ -127,12 +134,11 @@ impl Stage {
                 sent.insert(oa_id.to_string(), entry.at_ms);
             }
         }
-        let since = |event: &Event| {
-            let stored = event.at.as_millis() - self.began_at.as_millis();
-            let answered = i64::try_from(*sent.get(&event.oa_id)?).ok()?;
-            Some((stored - answered) as f64)
+        let since = |(oa_id, at): &(String, Time)| {
+            let answered = i64::try_from(*sent.get(oa_id)?).ok()?;
+            Some((at.as_millis() - self.began_at.as_millis() - answered) as f64)
         };
-        stored.iter().filter_map(since).collect()
+        points.iter().filter_map(since).collect()
     }
 }
 
