@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, Path, State};
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -18,8 +18,9 @@ use tokio::time::Instant;
 
 use super::caller::Caller;
 use super::desk::{Alive, Asked};
+use super::oa::Oa;
 use super::problem::Problem;
-use super::{Api, events, oas, read};
+use super::{Api, body, events, oas, read};
 use crate::config::Verb;
 use crate::id::OaId;
 
@@ -177,12 +178,11 @@ struct Report {
 pub(super) async fn reject(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Oa(oa_id): Oa,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Report, &oa_id)?;
-    let body = body_of(body)?;
+    let body = body::whole(body).await?;
     // Without the parser's words: they repeat what was read.
     let Report { generation, error } = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body is {\"generation\": NUMBER, \"error\": ZALO'S CODE}"))?;
@@ -198,39 +198,42 @@ pub(super) async fn reject(
             Landed::Newer => "refreshed",
             Landed::Alive => "alive",
             Landed::Failed(what) => {
-                return Err(said(&caller, &oa_id, generation, error, Problem::refresh_failed(what)));
+                return Err(api.said(&caller, &oa_id, generation, error, Problem::refresh_failed(what)));
             }
             Landed::NotNow(what) => {
-                return Err(said(&caller, &oa_id, generation, error, Problem::not_now(what)));
+                return Err(api.said(&caller, &oa_id, generation, error, Problem::not_now(what)));
             }
         }
     };
-    events::token_reported(&caller, &oa_id, generation, error, verdict);
-    // What is handed out here is what a reader gets as well.
-    api.require(&caller, Verb::Read, &oa_id)?;
+    events::token_reported(&api.audit, &caller, &oa_id, generation, error, verdict);
+    // Who may report and not read has done what he may, and gets no token for it.
+    if !api.rights().may(&caller, Verb::Read, &oa_id) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let valid = api.valid(&oa_id).await?;
     api.record(&oa_id, &valid, false, Some(verdict))
 }
 
-fn said(caller: &Caller, oa_id: &OaId, generation: u64, error: Option<i64>, problem: Problem) -> Problem {
-    events::token_reported(caller, oa_id, generation, error, problem.kind());
-    problem
-}
-
-/// The body of a request, if it came whole and is not too long.
-pub(super) fn body_of(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| match rejection.into_response().status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-        _ => Problem::bad_request("the body did not come whole"),
-    })
+impl Api {
+    /// Says that this came of a report.
+    fn said(
+        &self,
+        caller: &Caller,
+        oa_id: &OaId,
+        generation: u64,
+        error: Option<i64>,
+        problem: Problem,
+    ) -> Problem {
+        events::token_reported(&self.audit, caller, oa_id, generation, error, problem.kind());
+        problem
+    }
 }
 
 pub(super) async fn refresh(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
+    Oa(oa_id): Oa,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Admin, &oa_id)?;
     if api.desk.managed(&oa_id).is_none() {
         return Err(Problem::no_such_oa(&oa_id));

@@ -116,8 +116,16 @@ impl Reader {
         if let Some(held) = self.remembered(oa_id) {
             return Ok(Some(held));
         }
-        let (epoch, slots, oa) = (self.changes.epoch(), Arc::clone(&self.slots), oa_id.clone());
-        let held = self.quick.ask(move |conn| held::held(conn, Some(&slots), &oa)).await?.map(Arc::new);
+        let epoch = self.changes.epoch();
+        let look = || {
+            let (slots, oa) = (Arc::clone(&self.slots), oa_id.clone());
+            self.quick.ask(move |conn| held::held(conn, Some(&slots), &oa))
+        };
+        let held = match look().await? {
+            (_, true) => look().await?.0,
+            (held, false) => held,
+        };
+        let held = held.map(Arc::new);
         if let Some(held) = &held {
             self.changes.remember(oa_id, held, epoch);
         }
@@ -148,6 +156,22 @@ impl Reader {
         let page =
             move |conn: &_| view::statuses(conn, Some(&slots), &managed, view::Page { after, limit }, &now);
         self.whole.ask(page).await
+    }
+
+    /// How these OAs stand, those of them that the store has, each as it is managed.
+    pub async fn statuses_of(
+        &self,
+        oas: Vec<(Option<Managed>, OaId)>,
+        now: Reading,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        let slots = Arc::clone(&self.slots);
+        let all = move |conn: &_| {
+            let status = |(managed, oa_id): &(Option<Managed>, OaId)| {
+                view::status(conn, Some(&slots), oa_id, managed.as_ref(), &now).transpose()
+            };
+            oas.iter().filter_map(status).collect()
+        };
+        self.whole.ask(all).await
     }
 
     /// The apps that are held back.
