@@ -3,9 +3,11 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod limits;
 mod managing;
 mod reading;
 mod reporting;
+mod rights;
 
 use std::path::PathBuf;
 
