@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::caller::Caller;
-use super::desk::{Alive, Asked};
+use super::desk::{Alive, Asked, Occasion};
 use super::oa::Oa;
 use super::problem::Problem;
 use super::{Api, body, events, oas, read};
@@ -154,7 +154,11 @@ impl Api {
             Ok(None) => return Landed::NotNow(format!("OA {oa_id} has no tokens")),
             Err(error) => return Landed::NotNow(format!("the store cannot be read: {error}")),
         }
-        let asked = self.desk.refresh(oa_id.clone(), Some(generation)).await;
+        let occasion = match why {
+            Why::Refused => Occasion::Refused,
+            Why::TooOld => Occasion::TooOld,
+        };
+        let asked = self.desk.refresh(oa_id.clone(), Some(generation), occasion).await;
         // Whatever was said of it: what counts is whether there is a newer set.
         match (self.reader.held(&oa_id).await, asked) {
             (Ok(Some(held)), _) if held.generation > generation => Landed::Newer,
@@ -239,7 +243,7 @@ pub(super) async fn refresh(
         return Err(Problem::no_such_oa(&oa_id));
     }
     let asked = tokio::select! {
-        asked = api.desk.refresh(oa_id.clone(), None) => asked,
+        asked = api.desk.refresh(oa_id.clone(), None, Occasion::Order) => asked,
         () = api.stop.cancelled() => return Err(Problem::stopping()),
     };
     match asked {

@@ -28,7 +28,7 @@ use super::listen::Listeners;
 use super::{Api, descriptors, events, routes};
 
 /// How long a connection may go without a whole head of a request, or without taking anything of an answer.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// How many headers a request has at most.
@@ -127,7 +127,7 @@ enum Stream {
     Tcp(tokio::net::TcpStream),
 }
 
-async fn talk(
+pub(super) async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     router: Router,

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted};
+pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted, Occasion};
 pub use listen::{ListenError, Listeners, inherited};
 
 use crate::clock::Clock;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
 use super::{Keeper, events};
-use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Parts};
+use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Occasion, Parts};
 use crate::clock::{Moment, Time};
 use crate::config;
 use crate::id::{AppId, Fleet, Managed, OaId};
@@ -105,9 +105,14 @@ impl Desk for KeepersDesk {
         }
     }
 
-    fn refresh(&self, oa_id: OaId, generation: Option<u64>) -> BoxFuture<'_, Asked> {
+    fn refresh(&self, oa_id: OaId, generation: Option<u64>, occasion: Occasion) -> BoxFuture<'_, Asked> {
         Box::pin(async move {
-            let wish = Wish { trial: false, generation };
+            let (spares_blocked, spares_retrying) = match occasion {
+                Occasion::Order => (false, false),
+                Occasion::Refused => (true, false),
+                Occasion::TooOld => (true, true),
+            };
+            let wish = Wish { generation, spares_blocked, spares_retrying, ..Wish::default() };
             match refresh::run(&self.0, &oa_id, wish, &mut Silent).await {
                 Reply::Done { .. } => Asked::Refreshed,
                 Reply::Failed { text } => Asked::Failed(text),

@@ -80,8 +80,7 @@ struct Asker {
     token: &'static str,
 }
 
-const STRANGER: Asker =
-    Asker { uid: "64999", gid: "64999", further_groups: "", is_remote: false, token: "" };
+const STRANGER: Asker = Asker { uid: "64999", gid: "64999", further_groups: "", is_remote: false, token: "" };
 
 impl Asker {
     /// What curl says to these requests, one after the other: the status before each newline.
@@ -104,7 +103,8 @@ impl Asker {
             }
             command.arg(format!("http://{address}{path}"));
         }
-        let output = tokio::time::timeout(DEADLINE, command.output()).await.expect("in time").expect("curl runs");
+        let output =
+            tokio::time::timeout(DEADLINE, command.output()).await.expect("in time").expect("curl runs");
         text(&output.stdout) + &text(&output.stderr)
     }
 
@@ -192,8 +192,12 @@ async fn everybody_may_do_what_the_table_of_rights_says_and_nothing_else() {
     let denials = daemon.events("access.denied");
     let of = |caller: &str| denials.iter().filter(|event| event["caller"] == caller).count();
     assert!(of("uid 64999") > 0 && of("127.0.0.1") > 0, "{denials:?}");
-    let of_user = denials.iter().find(|event| event["caller"] == "uid 64901").expect("he was denied something");
-    assert_eq!((&of_user["oa_id"], &of_user["verb"], &of_user["level"]), (&"7".into(), &"report".into(), &"WARN".into()));
+    let of_user =
+        denials.iter().find(|event| event["caller"] == "uid 64901").expect("he was denied something");
+    assert_eq!(
+        (&of_user["oa_id"], &of_user["verb"], &of_user["level"]),
+        (&"7".into(), &"report".into(), &"WARN".into())
+    );
     assert!(denials.iter().any(|event| event["verb"].is_null()), "a token that nobody has");
     assert!(daemon.stop().await.success());
 }
