@@ -26,6 +26,10 @@ use crate::id::OaId;
 
 /// How long after a flight that brought no newer set the next one may begin for the same set.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How long anybody waits for what comes of a refresh: it takes a minute at most by default.
+const LONGEST: Duration = Duration::from_secs(90);
+/// How often it is looked whether there is still somebody to wait for.
+const TICK: Duration = Duration::from_secs(1);
 /// How many flights are remembered before those that say nothing any more are forgotten.
 const MANY: usize = 1_024;
 
@@ -158,13 +162,44 @@ impl Api {
             Why::Refused => Occasion::Refused,
             Why::TooOld => Occasion::TooOld,
         };
-        let asked = self.desk.refresh(oa_id.clone(), Some(generation), occasion).await;
+        let asked = self.refreshed(&oa_id, generation, Some(generation), occasion).await;
         // Whatever was said of it: what counts is whether there is a newer set.
         match (self.reader.held(&oa_id).await, asked) {
             (Ok(Some(held)), _) if held.generation > generation => Landed::Newer,
             (_, Asked::Refreshed) => Landed::Newer,
             (_, Asked::Failed(what)) => Landed::Failed(what),
             (_, Asked::NotNow(what)) => Landed::NotNow(what),
+        }
+    }
+}
+
+impl Api {
+    /// Has it refreshed, and waits for what comes of that: also for a newer set than this that comes from elsewhere, and no
+    /// longer than somebody manages the OA. Where a plan is changed meanwhile nobody else says that it is over.
+    async fn refreshed(&self, oa_id: &OaId, generation: u64, only: Option<u64>, occasion: Occasion) -> Asked {
+        let mut changes = self.reader.changes().await_oa(oa_id);
+        let mut asked = self.desk.refresh(oa_id.clone(), only, occasion);
+        let mut patience = std::pin::pin!(tokio::time::sleep(LONGEST));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                asked = &mut asked => return asked,
+                () = changes.changed() => {
+                    let held = self.reader.held(oa_id).await.ok().flatten();
+                    if held.is_some_and(|held| held.generation > generation) {
+                        return Asked::Refreshed;
+                    }
+                }
+                () = &mut patience => {
+                    return Asked::NotNow(format!("OA {oa_id}: no outcome yet; see how it stands later"));
+                }
+                _ = tick.tick() => {
+                    if self.desk.managed(oa_id).is_none() {
+                        return Asked::NotNow(format!("nobody manages OA {oa_id} any more"));
+                    }
+                }
+            }
         }
     }
 }
@@ -242,8 +277,9 @@ pub(super) async fn refresh(
     if api.desk.managed(&oa_id).is_none() {
         return Err(Problem::no_such_oa(&oa_id));
     }
+    let generation = read(api.reader.held(&oa_id)).await?.map_or(0, |held| held.generation);
     let asked = tokio::select! {
-        asked = api.desk.refresh(oa_id.clone(), None, Occasion::Order) => asked,
+        asked = api.refreshed(&oa_id, generation, None, Occasion::Order) => asked,
         () = api.stop.cancelled() => return Err(Problem::stopping()),
     };
     match asked {

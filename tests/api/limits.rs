@@ -31,12 +31,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Kept<S> {
         self.hear().await.expect("an answer")
     }
 
-    async fn say(&mut self, bytes: &[u8]) {
+    pub(super) async fn say(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.expect("sent");
     }
 
     /// The next answer, with what its length says. `None`: the connection has ended.
-    async fn hear(&mut self) -> Option<Response> {
+    pub(super) async fn hear(&mut self) -> Option<Response> {
         let hearing = async {
             let mut bytes = Vec::new();
             while !bytes.ends_with(b"\r\n\r\n") {

@@ -294,7 +294,7 @@ async fn denials_without_end_are_counted_and_do_not_fill_the_log() {
     }
     // The next one after a second tells of all.
     for (name, request, status) in [("access.denied", get(), 403), ("token.reported", reject, 204)] {
-        let mut told = |daemon: &Daemon| -> u64 {
+        let told = |daemon: &Daemon| -> u64 {
             let events = daemon.events(name);
             events.iter().map(|event| 1 + event["more"].as_u64().unwrap_or(0)).sum()
         };
