@@ -124,9 +124,8 @@ async fn while_the_disk_hangs_readers_read_on_and_who_wants_to_change_something_
     drop(readers);
     drop(writer);
     assert_eq!(bench.get("/v1/oas/9/token").await.status, 200);
-    // What was asked for is done all the same, and told as it is.
-    let answer = bench.send("PUT", "/v1/oas/8/token-set", &grant).await.json();
-    assert_eq!((&answer["generation"], &answer["unchanged"]), (&2.into(), &true.into()));
+    // What was asked for is done all the same, and once.
+    assert_eq!(bench.send("PUT", "/v1/oas/8/token-set", &grant).await.json()["generation"], 2);
     assert_eq!(bench.get("/v1/oas/8/token").await.json()["generation"], 2);
     assert_eq!(bench.send("DELETE", "/v1/oas/10", "").await.status, 204);
     assert!(daemon.stop().await.success());

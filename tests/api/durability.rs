@@ -14,7 +14,7 @@ const ON_AND_ON: &str = "before_expiry = \"30d\"\njitter = \"0s\"\nretry_first =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_what_was_handed_out_a_moment_before_kill_9_is_there_after_it() {
-    let kills = std::env::var("ZALO_TOKEND_KILLS").map_or(6, |count| count.parse().expect("a whole number"));
+    let kills = std::env::var("ZALO_TOKEND_KILLS").map_or(4, |count| count.parse().expect("a whole number"));
     let bench = Bench::new().await;
     bench.set_extra(&section(""));
     bench.set_refresh(ON_AND_ON);

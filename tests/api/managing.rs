@@ -113,7 +113,8 @@ async fn whoever_waits_for_a_refresh_that_will_not_come_is_told_so() {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             bench.send(method, target, body).await
         };
-        let (answer, _) = tokio::join!(asked(), later("PUT", "/v1/oas/8/token-set", &grant()));
+        let newer = grant();
+        let (answer, _) = tokio::join!(asked(), later("PUT", "/v1/oas/8/token-set", &newer));
         assert_eq!((answer.status, &answer.json()["generation"]), (200, &json!(2)), "another set came");
         let (answer, _) = tokio::join!(asked(), later("DELETE", "/v1/oas/8", ""));
         assert_eq!(
