@@ -11,7 +11,7 @@ use zalo_tokend::clock::Time;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::harness::frozen::Frozen;
-use super::harness::{Bench, DEADLINE, QUICK};
+use super::harness::{Bench, QUICK};
 use super::limits::Kept;
 use super::reading::futures_all;
 use super::section;
@@ -212,6 +212,7 @@ async fn however_many_tokens_are_reported_an_uncertain_oa_does_not_wait_for_them
     let begun = Instant::now();
     assert_eq!(bench.send("POST", "/v1/oas/7/refresh", "").await.status, 503);
     daemon.wait_for_oa("refresh.probed", "7").await;
-    assert!(begun.elapsed() < DEADLINE, "{:?}", begun.elapsed());
+    // A question that is not answered is given up after a quarter of a minute.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     assert!(daemon.stop().await.success());
 }
