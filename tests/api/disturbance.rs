@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use zalo_tokend::clock::Time;
-use zalo_tokend::simulator::{Answer, Fault, Rule};
+use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
 
 use super::harness::frozen::Frozen;
-use super::harness::{Bench, QUICK};
+use super::harness::{Bench, DEADLINE};
 use super::limits::Kept;
 use super::reading::futures_all;
 use super::section;
@@ -131,11 +131,54 @@ async fn while_the_disk_hangs_readers_read_on_and_who_wants_to_change_something_
     assert!(daemon.stop().await.success());
 }
 
+/// An app whose API takes questions and never answers, and its OAs.
+struct Deaf {
+    listener: TcpListener,
+    heard: Vec<TcpStream>,
+}
+
+impl Deaf {
+    async fn with(bench: &Bench, oas: &[String], more: &str) -> Deaf {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let secret = format!("{MARKER}-secret-of-deaf");
+        bench.simulator.add_app("deaf", &secret);
+        bench.write_secret("deaf", &secret);
+        let rows = oas.iter().map(|oa| format!("[[oa]]\nid = \"{oa}\"\napp = \"deaf\"\n"));
+        bench.set_extra(&format!(
+            "{}[[app]]\nid = \"deaf\"\nsecret_key_file = \"deaf.secret\"\ntoken_url = \"{}\"\napi_url = \"http://{address}\"\n{}",
+            section(more),
+            bench.simulator.token_url(),
+            rows.collect::<String>(),
+        ));
+        for oa in oas {
+            let grant = bench.simulator.grant("deaf", oa);
+            bench.import(oa, &grant).await;
+        }
+        Deaf { listener, heard: Vec::new() }
+    }
+
+    /// Waits until so many have asked.
+    async fn hears(&mut self, count: usize) {
+        while self.heard.len() < count {
+            let accepted = tokio::time::timeout(DEADLINE, self.listener.accept()).await;
+            self.heard.push(accepted.expect("it is asked").expect("accepted").0);
+        }
+    }
+}
+
+fn report(oa: &str) -> String {
+    let body = "{\"generation\": 1}";
+    format!(
+        "POST /v1/oas/{oa}/token/reject HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_delayed_neither_by_clients_of_any_kind_nor_by_a_question_that_is_not_answered() {
     let bench = Bench::new().await;
-    bench.set_extra(&section("rate = 1000000\n"));
-    bench.set_refresh(&QUICK.replace("3s", "60s"));
+    let mut deaf = Deaf::with(&bench, &["8".to_owned()], "rate = 1000000\n").await;
     bench.add_granted_oa("7").await;
     let mut daemon = bench.start().await;
     let many = |bytes: String| {
@@ -159,12 +202,8 @@ async fn a_stop_is_delayed_neither_by_clients_of_any_kind_nor_by_a_question_that
         assert!(written.await.is_err(), "it waits for somebody who reads");
         clients.push(unread);
     }
-    bench.simulator.fault(Rule::forever(Fault::StallAtAccept));
-    let before = bench.simulator.ledger().connections();
-    let report =
-        "POST /v1/oas/7/token/reject HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n{\"generation\": 1}";
-    clients.extend(many(report.to_owned()).await);
-    bench.ledger_until(|ledger| ledger.connections() > before).await;
+    clients.extend(many(report("8")).await);
+    deaf.hears(1).await;
     let begun = Instant::now();
     assert!(daemon.stop().await.success());
     assert!(begun.elapsed() < Duration::from_secs(5), "the stop took {:?}", begun.elapsed());
@@ -189,25 +228,15 @@ async fn a_stop_does_not_wait_for_readers_whose_disk_hangs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn however_many_tokens_are_reported_an_uncertain_oa_does_not_wait_for_them() {
     let bench = Bench::new().await;
-    bench.set_extra(&section(""));
-    bench.set_refresh(&QUICK.replace("3s", "90s"));
     let reported: Vec<String> = (1..=32).map(|n| format!("r{n}")).collect();
-    for oa in reported.iter().map(String::as_str).chain(["7"]) {
-        bench.add_granted_oa(oa).await;
-    }
+    let mut deaf = Deaf::with(&bench, &reported, "").await;
+    bench.add_granted_oa("7").await;
     let mut daemon = bench.start().await;
-    bench.simulator.fault(Rule::forever(Fault::StallAtAccept));
-    let before = bench.simulator.ledger().connections();
     let mut reports = Vec::new();
     for oa in &reported {
-        let mut report = Kept::to_socket(&bench).await;
-        let head =
-            format!("POST /v1/oas/{oa}/token/reject HTTP/1.1\r\nHost: x\r\nContent-Length: 17\r\n\r\n");
-        report.say(format!("{head}{{\"generation\": 1}}").as_bytes()).await;
-        reports.push(report);
+        reports.push(connect(&bench, report(oa).as_bytes()).await);
     }
-    bench.ledger_until(|ledger| ledger.connections() >= before + 16).await;
-    bench.simulator.clear_faults();
+    deaf.hears(16).await;
     bench.simulator.fault(Rule::once(Fault::unspent(Answer::Reset)).for_oa("7"));
     let begun = Instant::now();
     assert_eq!(bench.send("POST", "/v1/oas/7/refresh", "").await.status, 503);
