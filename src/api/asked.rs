@@ -8,23 +8,28 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Extension, Path, State};
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::caller::Caller;
-use super::desk::{Alive, Asked};
+use super::desk::{Alive, Asked, Occasion};
+use super::oa::Oa;
 use super::problem::Problem;
-use super::{Api, events, oas, read};
+use super::{Api, body, events, oas, read};
 use crate::config::Verb;
 use crate::id::OaId;
 
 /// How long after a flight that brought no newer set the next one may begin for the same set.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How long anybody waits for what comes of a refresh: it takes a minute at most by default.
+const LONGEST: Duration = Duration::from_secs(90);
+/// How often it is looked whether there is still somebody to wait for.
+const TICK: Duration = Duration::from_secs(1);
 /// How many flights are remembered before those that say nothing any more are forgotten.
 const MANY: usize = 1_024;
 
@@ -153,13 +158,48 @@ impl Api {
             Ok(None) => return Landed::NotNow(format!("OA {oa_id} has no tokens")),
             Err(error) => return Landed::NotNow(format!("the store cannot be read: {error}")),
         }
-        let asked = self.desk.refresh(oa_id.clone(), Some(generation)).await;
+        let occasion = match why {
+            Why::Refused => Occasion::Refused,
+            Why::TooOld => Occasion::TooOld,
+        };
+        let asked = self.refreshed(&oa_id, generation, Some(generation), occasion).await;
         // Whatever was said of it: what counts is whether there is a newer set.
         match (self.reader.held(&oa_id).await, asked) {
             (Ok(Some(held)), _) if held.generation > generation => Landed::Newer,
             (_, Asked::Refreshed) => Landed::Newer,
             (_, Asked::Failed(what)) => Landed::Failed(what),
             (_, Asked::NotNow(what)) => Landed::NotNow(what),
+        }
+    }
+}
+
+impl Api {
+    /// Has it refreshed, and waits for what comes of that: also for a newer set than this that comes from elsewhere, and no
+    /// longer than somebody manages the OA. Where a plan is changed meanwhile nobody else says that it is over.
+    async fn refreshed(&self, oa_id: &OaId, generation: u64, only: Option<u64>, occasion: Occasion) -> Asked {
+        let mut changes = self.reader.changes().await_oa(oa_id);
+        let mut asked = self.desk.refresh(oa_id.clone(), only, occasion);
+        let mut patience = std::pin::pin!(tokio::time::sleep(LONGEST));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                biased;
+                asked = &mut asked => return asked,
+                () = changes.changed() => {
+                    let held = self.reader.held(oa_id).await.ok().flatten();
+                    if held.is_some_and(|held| held.generation > generation) {
+                        return Asked::Refreshed;
+                    }
+                }
+                () = &mut patience => {
+                    return Asked::NotNow(format!("OA {oa_id}: no outcome yet; see how it stands later"));
+                }
+                _ = tick.tick() => {
+                    if self.desk.managed(oa_id).is_none() {
+                        return Asked::NotNow(format!("nobody manages OA {oa_id} any more"));
+                    }
+                }
+            }
         }
     }
 }
@@ -177,12 +217,11 @@ struct Report {
 pub(super) async fn reject(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Oa(oa_id): Oa,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Report, &oa_id)?;
-    let body = body_of(body)?;
+    let body = body::whole(body).await?;
     // Without the parser's words: they repeat what was read.
     let Report { generation, error } = serde_json::from_slice(&body)
         .map_err(|_| Problem::bad_request("the body is {\"generation\": NUMBER, \"error\": ZALO'S CODE}"))?;
@@ -198,45 +237,49 @@ pub(super) async fn reject(
             Landed::Newer => "refreshed",
             Landed::Alive => "alive",
             Landed::Failed(what) => {
-                return Err(said(&caller, &oa_id, generation, error, Problem::refresh_failed(what)));
+                return Err(api.said(&caller, &oa_id, generation, error, Problem::refresh_failed(what)));
             }
             Landed::NotNow(what) => {
-                return Err(said(&caller, &oa_id, generation, error, Problem::not_now(what)));
+                return Err(api.said(&caller, &oa_id, generation, error, Problem::not_now(what)));
             }
         }
     };
-    events::token_reported(&caller, &oa_id, generation, error, verdict);
-    // What is handed out here is what a reader gets as well.
-    api.require(&caller, Verb::Read, &oa_id)?;
+    events::token_reported(&api.audit, &caller, &oa_id, generation, error, verdict);
+    // Who may report and not read has done what he may, and gets no token for it.
+    if !api.rights().may(&caller, Verb::Read, &oa_id) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     let valid = api.valid(&oa_id).await?;
     api.record(&oa_id, &valid, false, Some(verdict))
 }
 
-fn said(caller: &Caller, oa_id: &OaId, generation: u64, error: Option<i64>, problem: Problem) -> Problem {
-    events::token_reported(caller, oa_id, generation, error, problem.kind());
-    problem
-}
-
-/// The body of a request, if it came whole and is not too long.
-pub(super) fn body_of(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
-    body.map_err(|rejection| match rejection.into_response().status() {
-        axum::http::StatusCode::PAYLOAD_TOO_LARGE => Problem::too_large(),
-        _ => Problem::bad_request("the body did not come whole"),
-    })
+impl Api {
+    /// Says that this came of a report.
+    fn said(
+        &self,
+        caller: &Caller,
+        oa_id: &OaId,
+        generation: u64,
+        error: Option<i64>,
+        problem: Problem,
+    ) -> Problem {
+        events::token_reported(&self.audit, caller, oa_id, generation, error, problem.kind());
+        problem
+    }
 }
 
 pub(super) async fn refresh(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
+    Oa(oa_id): Oa,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Admin, &oa_id)?;
     if api.desk.managed(&oa_id).is_none() {
         return Err(Problem::no_such_oa(&oa_id));
     }
+    let generation = read(api.reader.held(&oa_id)).await?.map_or(0, |held| held.generation);
     let asked = tokio::select! {
-        asked = api.desk.refresh(oa_id.clone(), None) => asked,
+        asked = api.refreshed(&oa_id, generation, None, Occasion::Order) => asked,
         () = api.stop.cancelled() => return Err(Problem::stopping()),
     };
     match asked {

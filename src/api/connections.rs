@@ -1,7 +1,8 @@
 //! Connections: how many there are, how long they may say nothing, and that they end with the daemon.
 //!
 //! There are never more than the config allows, and no peer has more than half of them; who comes beyond that is turned
-//! away at once. A connection that sends no whole head of a request for a while is closed, whether it is idle or drips.
+//! away at once. A connection that sends no whole head of a request for a while is closed, whether it is idle or drips, and
+//! so is one that takes nothing of its answer.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,15 +18,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::caller::{Account, Caller, Peer};
+use super::impatient::Impatient;
 use super::listen::Listeners;
-use super::{Api, events, routes};
+use super::{Api, descriptors, events, routes};
 
-/// How long a connection may go without a whole head of a request.
-const SILENCE: Duration = Duration::from_secs(30);
+/// How long a connection may go without a whole head of a request, or without taking anything of an answer.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// How many headers a request has at most.
@@ -73,7 +76,7 @@ impl Drop for Place {
 }
 
 pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: u32) {
-    let most = usize::try_from(max_connections).unwrap_or(usize::MAX);
+    let most = usize::try_from(descriptors::affordable(max_connections)).unwrap_or(usize::MAX);
     let doorman = Arc::new(Doorman { most, open: Mutex::default() });
     let (router, tasks) = (routes::router(Arc::clone(&api)), TaskTracker::new());
     events::listening(&listeners.path(), listeners.address().as_deref());
@@ -92,16 +95,16 @@ pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: 
         match accepted {
             Ok((peer, stream)) => {
                 let Some(place) = doorman.let_in(peer.account()) else { continue };
-                let (router, api) = (router.clone(), Arc::clone(&api));
+                let (router, stop) = (router.clone(), api.stop.clone());
                 tasks.spawn(async move {
                     let _place = place;
                     match stream {
-                        Stream::Unix(stream) => talk(stream, peer, router, &api).await,
+                        Stream::Unix(stream) => talk(stream, peer, router, &stop).await,
                         Stream::Tcp(stream) => {
                             if let Err(error) = stream.set_nodelay(true) {
                                 tracing::debug!(%error, "answers may be held back");
                             }
-                            talk(stream, peer, router, &api).await;
+                            talk(stream, peer, router, &stop).await;
                         }
                     }
                 });
@@ -124,7 +127,12 @@ enum Stream {
     Tcp(tokio::net::TcpStream),
 }
 
-async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: Router, api: &Api) {
+pub(super) async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: Peer,
+    router: Router,
+    stop: &CancellationToken,
+) {
     let answer = move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         let caller = Caller::of(peer.clone(), request.headers());
@@ -138,11 +146,11 @@ async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer, router: R
             .header_read_timeout(SILENCE)
             .max_buf_size(LONGEST_HEAD)
             .max_headers(MOST_HEADERS)
-            .serve_connection(TokioIo::new(stream), service_fn(answer))
+            .serve_connection(TokioIo::new(Impatient::new(stream, SILENCE)), service_fn(answer))
     );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = api.stop.cancelled() => {
+        () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))
         }

@@ -24,6 +24,17 @@ pub enum Asked {
     NotNow(String),
 }
 
+/// On what occasion an OA is to be refreshed before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// An administrator wants it.
+    Order,
+    /// Zalo refuses its access token. Of an app whose credentials are refused it is no trial.
+    Refused,
+    /// Somebody who reads wants more life than there is left. Where a retry is planned, he waits as all do.
+    TooOld,
+}
+
 /// What a probe says of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alive {
@@ -79,7 +90,7 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Has the OA refreshed now, if it still has this generation or none is named, and says what came of it. Who stops
     /// waiting changes nothing.
-    fn refresh(&self, oa_id: OaId, generation: Option<u64>) -> BoxFuture<'_, Asked>;
+    fn refresh(&self, oa_id: OaId, generation: Option<u64>, occasion: Occasion) -> BoxFuture<'_, Asked>;
 
     /// Asks Zalo whether this access token lives.
     fn probe(&self, oa_id: OaId, held: Arc<Held>) -> BoxFuture<'_, Alive>;

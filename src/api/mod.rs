@@ -12,16 +12,24 @@
 //! `failpoint`.
 
 mod asked;
+mod body;
 mod caller;
 mod connections;
+mod descriptors;
 mod desk;
 mod events;
+mod impatient;
 mod listen;
+mod oa;
 mod oas;
+mod peer_groups;
 mod problem;
 mod rate;
 mod rights;
 mod routes;
+#[cfg(test)]
+mod tests;
+mod throttle;
 mod token;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,7 +37,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted};
+pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted, Occasion};
 pub use listen::{ListenError, Listeners, inherited};
 
 use crate::clock::Clock;
@@ -40,6 +48,7 @@ use crate::telemetry::Feed;
 use asked::Flights;
 use caller::Caller;
 use config::Verb;
+use events::Audit;
 use problem::Problem;
 use rate::Rate;
 use rights::Rights;
@@ -71,6 +80,7 @@ pub struct Api {
     rights: RwLock<Arc<Rights>>,
     rate: Rate,
     flights: Flights,
+    audit: Audit,
 }
 
 impl Api {
@@ -86,6 +96,7 @@ impl Api {
             rights: RwLock::new(Arc::new(Rights::of(config))),
             rate: Rate::of(config.rate),
             flights: Flights::default(),
+            audit: Audit::default(),
         })
     }
 
@@ -109,7 +120,7 @@ impl Api {
         if self.rights().may(caller, verb, oa_id) {
             return Ok(());
         }
-        events::access_denied(caller, verb, Some(oa_id));
+        events::access_denied(&self.audit, caller, Some(verb), Some(oa_id));
         Err(Problem::denied(format!("this needs the right to {} OA {oa_id}", verb.word())))
     }
 
@@ -118,7 +129,7 @@ impl Api {
         if self.rights().may_all(caller, verb) {
             return Ok(());
         }
-        events::access_denied(caller, verb, None);
+        events::access_denied(&self.audit, caller, Some(verb), None);
         Err(Problem::denied(format!("this needs the right to {} all OAs", verb.word())))
     }
 }

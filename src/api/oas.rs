@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::asked::body_of;
 use super::caller::Caller;
 use super::desk::{Dismissed, Enlisted};
+use super::oa::Oa;
 use super::problem::Problem;
-use super::{Api, read};
+use super::rights::Reach;
+use super::{Api, body, read};
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
@@ -53,18 +54,29 @@ pub(super) async fn list(
     })?;
     let limit = limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
     let (after, now) = (after.map(OaId::from), api.clock.read());
-    let page = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
-    let next = (page.len() == limit).then(|| page.last().map(|oa| oa.oa_id.clone())).flatten();
-    let oas = page.into_iter().filter(|oa| rights.may(&caller, Verb::Read, &oa.oa_id)).collect();
-    json(StatusCode::OK, &List { oas, next })
+    let list = match rights.oas(&caller, Verb::Read) {
+        Reach::All => {
+            let oas = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
+            let next = (oas.len() == limit).then(|| oas.last().map(|oa| oa.oa_id.clone())).flatten();
+            List { oas, next }
+        }
+        // Of other OAs he does not even learn that they are there.
+        Reach::These(own) => {
+            let mut own = own.into_iter().filter(|oa_id| after.as_ref().is_none_or(|after| oa_id > after));
+            let part: Vec<OaId> = own.by_ref().take(limit).collect();
+            let next = own.next().and_then(|_| part.last().cloned());
+            let named = part.into_iter().map(|oa_id| (api.desk.managed(&oa_id), oa_id)).collect();
+            List { oas: read(api.reader.statuses_of(named, now)).await?, next }
+        }
+    };
+    json(StatusCode::OK, &list)
 }
 
 pub(super) async fn one(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
+    Oa(oa_id): Oa,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Read, &oa_id)?;
     status(&api, &oa_id).await
 }
@@ -89,15 +101,13 @@ struct Wanted {
 pub(super) async fn enlist(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Oa(oa_id): Oa,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Admin, &oa_id)?;
-    let Wanted { app_id, name } = serde_json::from_slice(&body_of(body)?)
+    let Wanted { app_id, name } = serde_json::from_slice(&body::whole(body).await?)
         .map_err(|_| Problem::bad_request("the body is {\"app_id\": \"…\", \"name\": \"…\"}"))?;
     let wrong = |what: String| Problem::bad_request(what);
-    config::check_id(oa_id.as_str()).map_err(|what| wrong(format!("the OA's id {what}")))?;
     config::check_id(&app_id).map_err(|what| wrong(format!("app_id {what}")))?;
     if let Some(name) = &name {
         config::check_name(name).map_err(|what| wrong(format!("name {what}")))?;
@@ -121,9 +131,8 @@ fn in_config(oa_id: &OaId) -> Problem {
 pub(super) async fn dismiss(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
+    Oa(oa_id): Oa,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Admin, &oa_id)?;
     match read(api.desk.dismiss(oa_id.clone())).await? {
         Dismissed::Done => {
@@ -148,12 +157,11 @@ struct Taken {
 pub(super) async fn import(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    Oa(oa_id): Oa,
+    body: Body,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Admin, &oa_id)?;
-    let tokens = whole_set(&body_of(body)?).map_err(|what| {
+    let tokens = whole_set(&body::whole(body).await?).map_err(|what| {
         Problem::bad_request(format!("{what}; give Zalo's token response as it came, with both tokens in it"))
     })?;
     match read(api.desk.import(oa_id.clone(), tokens)).await? {

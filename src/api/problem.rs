@@ -37,6 +37,12 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", "the body is longer than 64 KiB")
     }
 
+    /// The body does not come in a while.
+    pub(super) fn too_slow() -> Problem {
+        let detail = "the body did not come in time; send it at once";
+        Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
+    }
+
     /// The stable word.
     pub(super) fn kind(&self) -> &'static str {
         self.kind

@@ -3,6 +3,8 @@
 //! The daemon's own user and root may do everything; members of the socket's group may read and report; further rights are
 //! those of `[[access]]`. Nothing is taken away by a rule.
 
+use std::collections::BTreeSet;
+
 use subtle::ConstantTimeEq;
 
 use super::caller::{Caller, Peer};
@@ -17,6 +19,13 @@ pub(super) struct Rights {
     /// The socket's group.
     socket_group: u32,
     access: Vec<Access>,
+}
+
+/// With which OAs something may be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    All,
+    These(BTreeSet<OaId>),
 }
 
 impl Rights {
@@ -43,6 +52,15 @@ impl Rights {
         self.is_granted(caller, verb, |access| access.oas.as_ref().is_none_or(|oas| !oas.is_empty()))
     }
 
+    /// With which ones?
+    pub(super) fn oas(&self, caller: &Caller, verb: Verb) -> Reach {
+        if self.may_all(caller, verb) {
+            return Reach::All;
+        }
+        let granting = self.access.iter().filter(|access| access.grants(caller, verb));
+        Reach::These(granting.flat_map(|access| access.oas.iter().flatten()).cloned().collect())
+    }
+
     /// Is the token that the caller shows, if he shows one, nobody's?
     pub(super) fn is_stranger(&self, caller: &Caller) -> bool {
         caller.bearer.is_some() && !self.access.iter().any(|access| has_token(&access.who, caller))
@@ -50,9 +68,7 @@ impl Rights {
 
     fn is_granted(&self, caller: &Caller, verb: Verb, is_about: impl Fn(&Access) -> bool) -> bool {
         self.by_default(&caller.peer, verb)
-            || self.access.iter().any(|access| {
-                access.verbs.contains(&verb) && is_meant(&access.who, caller) && is_about(access)
-            })
+            || self.access.iter().any(|access| access.grants(caller, verb) && is_about(access))
     }
 
     fn by_default(&self, peer: &Peer, verb: Verb) -> bool {
@@ -63,6 +79,12 @@ impl Rights {
             }
             Peer::Address(_) => false,
         }
+    }
+}
+
+impl Access {
+    fn grants(&self, caller: &Caller, verb: Verb) -> bool {
+        self.verbs.contains(&verb) && is_meant(&self.who, caller)
     }
 }
 
@@ -158,6 +180,8 @@ mod tests {
         assert!(rights.is_stranger(&remote(Some("other"))));
         assert!(!rights.is_stranger(&remote(Some(TOKEN))) && !rights.is_stranger(&remote(None)));
         assert!(rights.may_any(&remote(Some(TOKEN)), Verb::Read));
+        assert_eq!(rights.oas(&remote(Some(TOKEN)), Verb::Read), Reach::These([OaId::from("8")].into()));
+        assert_eq!(rights.oas(&process(34, &[901]), Verb::Read), Reach::All);
         assert!(!rights.may_any(&remote(Some(TOKEN)), Verb::Admin));
     }
 }

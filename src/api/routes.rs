@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -11,10 +11,7 @@ use axum::routing::{get, post, put};
 
 use super::caller::Caller;
 use super::problem::Problem;
-use super::{Api, asked, oas, token};
-
-/// The longest body of a request, in bytes: a token response fits in many times.
-const LONGEST_BODY: usize = 64 * 1024;
+use super::{Api, asked, events, oas, token};
 
 pub(super) fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -27,7 +24,6 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .fallback(async || Problem::no_such_route())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(middleware::from_fn_with_state(Arc::clone(&api), admit))
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(api)
 }
 
@@ -36,10 +32,13 @@ async fn admit(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     let Some(caller) = request.extensions().get::<Caller>() else {
         return Problem::unauthorized().into_response();
     };
-    if let Err(wait) = api.rate.admit(caller.peer.account()) {
+    let is_stranger = api.rights().is_stranger(caller);
+    let account = if is_stranger { caller.peer.account() } else { caller.account() };
+    if let Err(wait) = api.rate.admit(account) {
         return Problem::too_many(wait, "this peer asks more often than [api] rate allows").into_response();
     }
-    if api.rights().is_stranger(caller) {
+    if is_stranger {
+        events::access_denied(&api.audit, caller, None, None);
         return Problem::unauthorized().into_response();
     }
     // What changes something is not done because a web page has a browser ask for it.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::asked::Why;
 use super::caller::Caller;
+use super::oa::Oa;
 use super::problem::Problem;
 use super::{Api, read};
 use crate::clock::{Reading, Time};
@@ -92,11 +93,10 @@ impl Valid {
 pub(super) async fn get(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
-    Path(oa_id): Path<String>,
+    Oa(oa_id): Oa,
     wishes: Result<Query<Wishes>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let oa_id = OaId::from(oa_id);
     api.require(&caller, Verb::Read, &oa_id)?;
     let Wishes { after, wait, min_ttl, proof } = understood(wishes)?;
     let wait = wait.map(|text| duration("wait", &text)).transpose()?.unwrap_or_default();
@@ -112,6 +112,8 @@ pub(super) async fn get(
         Some(wanted) => api.with_life(&oa_id, valid, wanted).await?,
         None => valid,
     };
+    // Once more: while he waited his right may have been taken away.
+    api.require(&caller, Verb::Read, &oa_id)?;
     if valid.is_durable() && is_known(&headers, valid.generation) {
         return Ok(not_modified(valid.generation));
     }

@@ -1,12 +1,15 @@
 //! The consumers' API: opened here, and what the keeper does for it.
 
+use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
 use super::{Keeper, events};
-use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Parts};
+use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Occasion, Parts};
 use crate::clock::{Moment, Time};
 use crate::config;
 use crate::id::{AppId, Fleet, Managed, OaId};
@@ -27,7 +30,7 @@ pub(super) fn open(
     let opened = opened.and_then(|listeners| {
         let reader = keeper.store.reader().map_err(|error| error.to_string())?;
         let parts = Parts {
-            desk: Arc::new(KeepersDesk(Arc::clone(keeper))),
+            desk: Arc::new(KeepersDesk(Arc::clone(keeper), Semaphore::new(MOST_QUESTIONS))),
             reader,
             clock: Arc::clone(&keeper.clock),
             feed: keeper.log.feed().clone(),
@@ -47,8 +50,19 @@ pub(super) fn open(
     }
 }
 
+/// How many questions about tokens that programs report are under way at once. Permits of their own: however many are
+/// reported, an uncertain OA waits for none of them.
+const MOST_QUESTIONS: usize = 16;
+
 /// The keeper, as the API sees it.
-struct KeepersDesk(Arc<Keeper>);
+struct KeepersDesk(Arc<Keeper>, Semaphore);
+
+/// Does it whole, also if whoever asked for it goes away in the middle: what is in the store is then also told.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.unwrap_or(Err(StoreError::Closed))
+}
 
 /// Who waits for no words, and may go without a word.
 struct Silent;
@@ -91,9 +105,14 @@ impl Desk for KeepersDesk {
         }
     }
 
-    fn refresh(&self, oa_id: OaId, generation: Option<u64>) -> BoxFuture<'_, Asked> {
+    fn refresh(&self, oa_id: OaId, generation: Option<u64>, occasion: Occasion) -> BoxFuture<'_, Asked> {
         Box::pin(async move {
-            let wish = Wish { trial: false, generation };
+            let (spares_blocked, spares_retrying) = match occasion {
+                Occasion::Order => (false, false),
+                Occasion::Refused => (true, false),
+                Occasion::TooOld => (true, true),
+            };
+            let wish = Wish { generation, spares_blocked, spares_retrying, ..Wish::default() };
             match refresh::run(&self.0, &oa_id, wish, &mut Silent).await {
                 Reply::Done { .. } => Asked::Refreshed,
                 Reply::Failed { text } => Asked::Failed(text),
@@ -112,7 +131,7 @@ impl Desk for KeepersDesk {
             let Some(endpoint) = app else {
                 return Alive::Unclear("the config does not have its app".to_owned());
             };
-            let Ok(_permit) = self.0.questions.acquire().await else {
+            let Ok(_permit) = self.1.acquire().await else {
                 return Alive::Unclear("the daemon is stopping".to_owned());
             };
             match settings.door.probe(&endpoint.api_url, &held.access_token, &oa_id).await {
@@ -129,8 +148,9 @@ impl Desk for KeepersDesk {
         app_id: AppId,
         name: Option<String>,
     ) -> BoxFuture<'_, Result<Enlisted, StoreError>> {
-        Box::pin(async move {
-            let keeper = &self.0;
+        let keeper = Arc::clone(&self.0);
+        Box::pin(whole(async move {
+            let _alone = keeper.managing.write().await;
             if !keeper.settings().apps.contains_key(&app_id) {
                 return Ok(Enlisted::NoSuchApp);
             }
@@ -144,12 +164,13 @@ impl Desk for KeepersDesk {
             }
             keeper.wake.notify_one();
             Ok(Enlisted::Done)
-        })
+        }))
     }
 
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>> {
-        Box::pin(async move {
-            let keeper = &self.0;
+        let keeper = Arc::clone(&self.0);
+        Box::pin(whole(async move {
+            let _alone = keeper.managing.write().await;
             if keeper.settings().managed.contains_key(&oa_id) {
                 return Ok(Dismissed::InConfig);
             }
@@ -159,7 +180,7 @@ impl Desk for KeepersDesk {
             keeper.by_program().remove(&oa_id);
             events::oa_dismissed(&oa_id);
             Ok(Dismissed::Done)
-        })
+        }))
     }
 
     fn import(
@@ -167,8 +188,10 @@ impl Desk for KeepersDesk {
         oa_id: OaId,
         tokens: GrantedTokens,
     ) -> BoxFuture<'_, Result<Option<Imported>, StoreError>> {
-        Box::pin(async move {
-            let keeper = &self.0;
+        let keeper = Arc::clone(&self.0);
+        Box::pin(whole(async move {
+            // Nobody dismisses it meanwhile.
+            let _together = keeper.managing.read().await;
             let Some(managed) = keeper.managed(&oa_id) else { return Ok(None) };
             let now = keeper.read_clock();
             let import = Import {
@@ -182,6 +205,6 @@ impl Desk for KeepersDesk {
             // It is announced as every import is.
             keeper.wake.notify_one();
             Ok(Some(imported))
-        })
+        }))
     }
 }

@@ -72,6 +72,8 @@ struct Keeper {
     settings: RwLock<Arc<Settings>>,
     /// The OAs that programs manage over the API.
     by_program: RwLock<Fleet>,
+    /// Held alone from a change in the store until `by_program` says the same, and together by who goes by it.
+    managing: tokio::sync::RwLock<()>,
     claims: Claims,
     doubts: Mutex<Doubts>,
     measuring: Mutex<BTreeSet<AppId>>,

@@ -96,6 +96,7 @@ impl Reloader {
         failpoint::pass("reload.grown");
         let settings = Settings::of(&config, door);
         let timing = Arc::clone(&settings.timing);
+        let managed_alone = keeper.managing.write().await;
         let managing = keeper.store.manage(Arc::clone(&settings.managed), timing, keeper.now());
         let by_program = managing.await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
@@ -103,6 +104,7 @@ impl Reloader {
 
         failpoint::pass("reload.managed");
         *keeper.by_program() = by_program;
+        drop(managed_alone);
         *keeper.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
         self.config = config;
         failpoint::pass("reload.in_force");

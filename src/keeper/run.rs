@@ -98,6 +98,7 @@ pub async fn run(
         clock,
         settings: RwLock::new(Arc::new(Settings::of(&config, door))),
         by_program: RwLock::default(),
+        managing: tokio::sync::RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),

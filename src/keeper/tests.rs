@@ -100,6 +100,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         clock,
         settings: RwLock::new(Arc::new(Settings::of(config, door))),
         by_program: RwLock::default(),
+        managing: tokio::sync::RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),

@@ -66,10 +66,12 @@ impl Changes {
         lock(&self.0.remembered).epoch
     }
 
-    /// Remembers what was read since `epoch`, unless it may be an older set than the newest.
+    /// Remembers what was read since `epoch`, unless it may be an older set than the newest: also between a commit and its
+    /// telling nobody takes away what another one has read already.
     pub(super) fn remember(&self, oa_id: &OaId, held: &Arc<Held>, epoch: Epoch) {
         let mut remembered = lock(&self.0.remembered);
-        if remembered.epoch != epoch {
+        let is_newer = |known: &Arc<Held>| known.generation > held.generation;
+        if remembered.epoch != epoch || remembered.sets.get(oa_id).is_some_and(is_newer) {
             return;
         }
         if remembered.sets.len() >= MOST_REMEMBERED {
@@ -186,7 +188,8 @@ mod tests {
         assert!(changes.remembered(&oa_id).is_none(), "it was read before the change");
         changes.remember(&oa_id, &held(2), changes.epoch());
         changes.tell(&OaId::from("2"));
-        assert_eq!(changes.remembered(&oa_id).map(|held| held.generation), Some(2));
+        changes.remember(&oa_id, &held(1), changes.epoch());
+        assert_eq!(changes.remembered(&oa_id).map(|held| held.generation), Some(2), "not the older one");
     }
 
     #[test]

@@ -102,10 +102,25 @@ pub(super) fn token(
     })
 }
 
-/// The OA's newest durable set, in the store or in a slot.
-pub(super) fn held(conn: &Connection, slots: Option<&Slots>, oa_id: &OaId) -> rusqlite::Result<Option<Held>> {
-    let row = rows::load(conn, oa_id)?;
-    row.map_or(Ok(None), |row| held_by(conn, slots, &row))
+/// The OA's newest durable set, in the store or in a slot; and whether that has to be looked for again. A slot is no part of
+/// the store's snapshot: where a request is under way and its slot is empty, its set may have come into the store since the
+/// snapshot, and gone out of the slot after that. A later snapshot has it then.
+pub(super) fn held(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    oa_id: &OaId,
+) -> rusqlite::Result<(Option<Held>, bool)> {
+    let Some(row) = rows::load(conn, oa_id)? else { return Ok((None, false)) };
+    let held = held_by(conn, slots, &row)?;
+    let is_newer = held.as_ref().is_some_and(|held| held.generation > row.generation);
+    Ok((held, !is_newer && is_presenting(conn, oa_id)?))
+}
+
+fn is_presenting(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
+    conn.prepare_cached(
+        "SELECT 1 FROM attempt WHERE oa_id = ?1 AND phase <> 'closed' AND phase = 'presenting'",
+    )?
+    .exists([oa_id.as_str()])
 }
 
 fn held_by(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<Held>> {

@@ -116,8 +116,16 @@ impl Reader {
         if let Some(held) = self.remembered(oa_id) {
             return Ok(Some(held));
         }
-        let (epoch, slots, oa) = (self.changes.epoch(), Arc::clone(&self.slots), oa_id.clone());
-        let held = self.quick.ask(move |conn| held::held(conn, Some(&slots), &oa)).await?.map(Arc::new);
+        let epoch = self.changes.epoch();
+        let look = || {
+            let (slots, oa) = (Arc::clone(&self.slots), oa_id.clone());
+            self.quick.ask(move |conn| held::held(conn, Some(&slots), &oa))
+        };
+        let held = match look().await? {
+            (_, true) => look().await?.0,
+            (held, false) => held,
+        };
+        let held = held.map(Arc::new);
         if let Some(held) = &held {
             self.changes.remember(oa_id, held, epoch);
         }
@@ -150,6 +158,22 @@ impl Reader {
         self.whole.ask(page).await
     }
 
+    /// How these OAs stand, those of them that the store has, each as it is managed.
+    pub async fn statuses_of(
+        &self,
+        oas: Vec<(Option<Managed>, OaId)>,
+        now: Reading,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        let slots = Arc::clone(&self.slots);
+        let all = move |conn: &_| {
+            let status = |(managed, oa_id): &(Option<Managed>, OaId)| {
+                view::status(conn, Some(&slots), oa_id, managed.as_ref(), &now).transpose()
+            };
+            oas.iter().filter_map(status).collect()
+        };
+        self.whole.ask(all).await
+    }
+
     /// The apps that are held back.
     pub async fn held_apps(&self) -> Result<Vec<AppStatus>, StoreError> {
         self.quick.ask(overview::held_apps).await
@@ -179,6 +203,7 @@ mod tests {
     use crate::oauth::{Answer, read_token_answer};
     use crate::rotation::{Roll, Timing};
     use crate::store::{Import, Opened, Recovered, State, Store};
+    use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread::JoinHandle;
     use std::time::Duration;
 
@@ -244,6 +269,38 @@ mod tests {
         assert_eq!(reader.held(&oa).await.expect("read").map(|held| held.generation), Some(2));
         drop((reader, bench.store));
         bench.thread.join().expect("the store is closed");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_reader_sees_an_older_set_than_another_one_has_seen_while_sets_change() {
+        let bench = Arc::new(bench());
+        bench.import("7", 1).await;
+        let (newest_seen, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let mut readers = tokio::task::JoinSet::new();
+        for reader in [bench.store.reader().expect("a reader"), bench.store.reader().expect("a reader")] {
+            for _ in 0..2 {
+                let (reader, newest_seen, is_over) =
+                    (reader.clone(), Arc::clone(&newest_seen), Arc::clone(&is_over));
+                readers.spawn(async move {
+                    while is_over.load(Ordering::SeqCst) == 0 {
+                        let before = newest_seen.load(Ordering::SeqCst);
+                        let held = reader.held(&"7".into()).await.expect("read").expect("a set");
+                        assert!(held.generation >= before, "{} after {before}", held.generation);
+                        assert_eq!(held.access_token.expose(), format!("access7-{}", held.generation));
+                        newest_seen.fetch_max(held.generation, Ordering::SeqCst);
+                    }
+                });
+            }
+        }
+        for number in 2..=200 {
+            bench.import("7", number).await;
+            assert!(newest_seen.load(Ordering::SeqCst) <= u64::from(number), "only what is durable");
+        }
+        is_over.store(1, Ordering::SeqCst);
+        while let Some(ended) = readers.join_next().await {
+            ended.expect("no reader fails");
+        }
+        assert!(newest_seen.load(Ordering::SeqCst) > 10, "they read while the sets changed");
     }
 
     #[tokio::test]

@@ -3,9 +3,15 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod canary;
+mod disturbance;
+mod durability;
+mod limits;
 mod managing;
 mod reading;
 mod reporting;
+mod rights;
+mod storm;
 
 use std::path::PathBuf;
 

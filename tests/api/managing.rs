@@ -2,6 +2,9 @@
 
 use serde_json::json;
 
+use zalo_tokend::simulator::{Answer, Fault, Rule};
+
+use super::harness::QUICK;
 use super::{healthy, section};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +90,42 @@ async fn a_reload_takes_over_other_rights_and_refuses_another_socket() {
     assert!(problems.contains("restart the daemon"), "{problems}");
     assert!(daemon.stop().await.success());
     assert!(!bench.api().exists(), "the socket goes with the daemon");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_refresh_that_will_not_come_is_told_so() {
+    let (bench, mut daemon) = healthy().await;
+    bench.set_refresh(&format!("{QUICK}max_in_flight = 1\n"));
+    daemon.reload().await;
+    assert!(daemon.stop().await.success());
+    let mut daemon = bench.start().await;
+    assert_eq!(bench.send("PUT", "/v1/oas/8", r#"{"app_id": "app"}"#).await.status, 200);
+    let grant = || bench.simulator.grant("app", "8").to_string();
+    assert_eq!(bench.send("PUT", "/v1/oas/8/token-set", &grant()).await.status, 200);
+    // As long as this one is under way, no other begins.
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)).for_oa("7"));
+    let held = bench.send("POST", "/v1/oas/7/refresh", "");
+    let meanwhile = async {
+        bench.ledger_until(|ledger| ledger.presentations() == 1).await;
+        let asked = async || bench.send("POST", "/v1/oas/8/refresh", "").await;
+        let later = async |method: &str, target: &str, body: &str| {
+            // It waits in there: nothing that can be seen says so.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            bench.send(method, target, body).await
+        };
+        let newer = grant();
+        let (answer, _) = tokio::join!(asked(), later("PUT", "/v1/oas/8/token-set", &newer));
+        assert_eq!((answer.status, &answer.json()["generation"]), (200, &json!(2)), "another set came");
+        let (answer, _) = tokio::join!(asked(), later("DELETE", "/v1/oas/8", ""));
+        assert_eq!(
+            (answer.status, answer.problem().as_str()),
+            (503, "not_now"),
+            "nobody manages it any more"
+        );
+        bench.simulator.release();
+    };
+    let (answer, ()) = tokio::join!(held, meanwhile);
+    assert_eq!(answer.status, 200);
+    assert_eq!(bench.simulator.ledger().presentations(), 1);
+    assert!(daemon.stop().await.success());
 }

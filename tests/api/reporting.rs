@@ -3,8 +3,9 @@
 use serde_json::json;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
-use super::healthy;
+use super::harness::{Bench, QUICK};
 use super::reading::futures_all;
+use super::{healthy, section};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_who_report_the_same_dead_token_cause_one_question_and_one_refresh() {
@@ -67,5 +68,53 @@ async fn an_administrator_has_an_oa_refreshed() {
     assert_eq!((answer.status, &answer.json()["generation"]), (200, &json!(2)));
     let answer = bench.send("POST", "/v1/oas/8/refresh", "").await;
     assert_eq!((answer.status, answer.problem().as_str()), (404, "no_such_oa"));
+    assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_readers_nor_reports_have_a_wrong_secret_tried_again_and_again() {
+    let (bench, daemon) = healthy().await;
+    // Both kinds, of OAs of their own; and one by whose refresh it shows that the secret is wrong.
+    for oa in ["8", "9"] {
+        bench.add_oa(oa);
+        bench.import_due(oa).await;
+    }
+    bench.simulator.add_app("app", "another secret");
+    daemon.reload().await;
+    daemon.wait_for("app.refused").await;
+    bench.simulator.kill_access_token("7");
+    let before = bench.simulator.ledger().presentations();
+    let answer = bench.send("POST", "/v1/oas/7/token/reject", r#"{"generation": 1}"#).await;
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "not_now"));
+    assert!(answer.json()["detail"].as_str().is_some_and(|what| what.contains("credentials")), "{answer:?}");
+    for oa in ["8", "9"] {
+        let answer = bench.get(&format!("/v1/oas/{oa}/token?min_ttl=10h")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["generation"]),
+            (200, &json!(1)),
+            "what lives is handed out"
+        );
+    }
+    assert_eq!(bench.simulator.ledger().presentations(), before);
+    // An administrator may.
+    let answer = bench.send("POST", "/v1/oas/7/refresh", "").await;
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "refresh_failed"));
+    assert_eq!(bench.simulator.ledger().presentations(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_more_life_than_there_is_waits_for_the_retry_as_zalo_wants_it() {
+    let bench = Bench::new().await;
+    bench.set_extra(&section(""));
+    bench.add_due_oa("7").await;
+    bench.set_refresh(&QUICK.replace("400ms", "1h").replace("50ms", "1h"));
+    bench.simulator.fault(Rule::once(Fault::unspent(Answer::custom(429, "{}"))));
+    let mut daemon = bench.start().await;
+    daemon.wait_for_oa("refresh.failed", "7").await;
+    for _ in 0..2 {
+        let answer = bench.get("/v1/oas/7/token?min_ttl=10h").await;
+        assert_eq!((answer.status, &answer.json()["generation"]), (200, &json!(1)), "{answer:?}");
+    }
+    assert_eq!(bench.simulator.ledger().presentations(), 1);
     assert!(daemon.stop().await.success());
 }

@@ -15,7 +15,15 @@ pub struct Frozen {
 impl Frozen {
     /// Stops the thread of this name.
     pub fn thread(process: u32, name: &str) -> Frozen {
-        let thread = find(process, name);
+        Frozen::one(find(process, name))
+    }
+
+    /// Stops all threads of this name.
+    pub fn threads(process: u32, name: &str) -> Vec<Frozen> {
+        all(process, name).map(Frozen::one).collect()
+    }
+
+    fn one(thread: Pid) -> Frozen {
         let (thaw, thawing) = mpsc::channel();
         let (stopped, stopping) = mpsc::channel();
         // Only the thread that traces may let it go again.
@@ -49,11 +57,16 @@ impl Drop for Frozen {
 }
 
 pub(super) fn find(process: u32, name: &str) -> Pid {
+    all(process, name).next().expect("it has such a thread")
+}
+
+fn all(process: u32, name: &str) -> impl Iterator<Item = Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
-    let is_wanted = |task: &std::fs::DirEntry| {
+    let is_wanted = move |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
-    let task = tasks.flatten().find(is_wanted).expect("it has such a thread");
-    let id = task.file_name().into_string().expect("a number").parse().expect("a number");
-    Pid::from_raw(id)
+    let id = |task: std::fs::DirEntry| {
+        task.file_name().into_string().expect("a number").parse().expect("a number")
+    };
+    tasks.flatten().filter(is_wanted).map(move |task| Pid::from_raw(id(task)))
 }

@@ -36,7 +36,7 @@ impl Conversation {
             Ok(Request::Status {}) => Reply::Status(status(&keeper)),
             Ok(Request::Undurable { oa_id }) => Reply::Undurable { held: undurable(&keeper, &oa_id) },
             Ok(Request::Refresh { oa_id, trial }) => {
-                let wish = Wish { trial, generation: None };
+                let wish = Wish { trial, ..Wish::default() };
                 refresh::run(&keeper, &OaId::from(oa_id), wish, &mut self).await
             }
             Ok(Request::Resolve { oa_id, decision }) => {

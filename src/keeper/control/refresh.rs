@@ -35,6 +35,10 @@ pub(in super::super) struct Wish {
     pub(in super::super) trial: bool,
     /// Only if this is still its set.
     pub(in super::super) generation: Option<u64>,
+    /// Not as the trial of an app whose credentials are refused.
+    pub(in super::super) spares_blocked: bool,
+    /// Not before a retry that is planned.
+    pub(in super::super) spares_retrying: bool,
 }
 
 pub(in super::super) async fn run(
@@ -60,7 +64,7 @@ struct Waiting {
 async fn begin(
     keeper: &Arc<Keeper>,
     oa_id: &OaId,
-    Wish { trial, generation }: Wish,
+    Wish { trial, generation, spares_blocked, spares_retrying }: Wish,
     asker: &mut impl Asker,
 ) -> Result<Waiting, Reply> {
     let Some(managed) = keeper.managed(oa_id) else { return Err(not_kept(oa_id)) };
@@ -81,6 +85,8 @@ async fn begin(
             asker.tell("a request is under way already").await;
             return Ok(Waiting { told, own: None });
         }
+        State::Retrying if spares_retrying => return Err(not_now(why_not(&status, keeper.now()))),
+        State::Blocked if spares_blocked => return Err(not_now(why_not(&status, keeper.now()))),
         State::Scheduled | State::Retrying | State::Blocked => {}
         State::AwaitingGrant | State::Uncertain | State::ReauthorizationRequired | State::Unmanaged => {
             return Err(not_now(why_not(&status, keeper.now())));
@@ -213,6 +219,12 @@ fn why_not(status: &OaStatus, now: Time) -> String {
         (State::Uncertain, _, None) => format!(
             "OA {oa_id} is uncertain, and nothing can prove any more whether its refresh token was spent; decide with \
              zalo-tokend resolve {oa_id}, or import a fresh grant"
+        ),
+        (State::Retrying, _, Some(at)) => {
+            format!("OA {oa_id} is tried again at {at}, as planned after a failure")
+        }
+        (State::Blocked, ..) => format!(
+            "Zalo refuses the credentials of OA {oa_id}'s app; correct its id or secret_key and reload"
         ),
         (State::ReauthorizationRequired, reason, _) => {
             let reason = reason.unwrap_or("unknown");
