@@ -17,7 +17,7 @@ use super::{Api, read};
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
-use crate::store::{Imported, OaStatus};
+use crate::store::{AppStatus, HistoryEntry, Imported, OaStatus};
 
 /// How many OAs one answer has at most, and without being asked.
 const MOST_LISTED: usize = 1_000;
@@ -35,6 +35,8 @@ pub(super) struct Part {
 #[derive(Serialize)]
 struct List {
     oas: Vec<OaStatus>,
+    /// The apps that are held back, for whoever may read all OAs.
+    held_apps: Vec<AppStatus>,
     /// What to ask for next: `after=NEXT`. Null when this was the last part.
     next: Option<OaId>,
 }
@@ -56,7 +58,9 @@ pub(super) async fn list(
     let page = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
     let next = (page.len() == limit).then(|| page.last().map(|oa| oa.oa_id.clone())).flatten();
     let oas = page.into_iter().filter(|oa| rights.may(&caller, Verb::Read, &oa.oa_id)).collect();
-    json(StatusCode::OK, &List { oas, next })
+    let held_apps =
+        if rights.may_all(&caller, Verb::Read) { read(api.reader.held_apps()).await? } else { Vec::new() };
+    json(StatusCode::OK, &List { oas, held_apps, next })
 }
 
 pub(super) async fn one(
@@ -76,6 +80,31 @@ pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem>
         Some(status) => json(StatusCode::OK, &status),
         None => Err(Problem::no_such_oa(oa_id)),
     }
+}
+
+/// The journal of an OA: as `history --json` prints it.
+#[derive(Serialize)]
+struct History {
+    oa_id: OaId,
+    attempts: Vec<HistoryEntry>,
+}
+
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(oa_id): Path<String>,
+) -> Result<Response, Problem> {
+    let oa_id = OaId::from(oa_id);
+    api.require(&caller, Verb::Read, &oa_id)?;
+    let attempts = read(api.reader.history(&oa_id)).await?;
+    let is_known = async || -> Result<bool, Problem> {
+        let status = api.reader.status(&oa_id, api.desk.managed(&oa_id), api.clock.read());
+        Ok(read(status).await?.is_some())
+    };
+    if attempts.is_empty() && !is_known().await? {
+        return Err(Problem::no_such_oa(&oa_id));
+    }
+    json(StatusCode::OK, &History { oa_id, attempts })
 }
 
 /// How an OA is to be managed.
