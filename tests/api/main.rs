@@ -4,6 +4,7 @@
 mod harness;
 
 mod commands;
+mod examples;
 mod managing;
 mod reading;
 mod reporting;
