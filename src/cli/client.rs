@@ -11,7 +11,9 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Failure, exit};
 use crate::id::OaId;
@@ -132,7 +134,9 @@ fn ask<T: DeserializeOwned>(
     let broken = |what: String| Trouble::Unanswered(Unanswered::Broken(what));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| broken(error.to_string()))?;
-    let answer = runtime.block_on(converse(socket, method, target, patience));
+    let request = Request::builder().method(method).uri(target).header(header::HOST, "localhost");
+    let request = request.body(Body::empty()).map_err(|error| broken(error.to_string()))?;
+    let answer = runtime.block_on(converse(socket, request, patience));
     let (status, body) = answer.map_err(Trouble::Unanswered)?;
     if status == StatusCode::OK {
         return serde_json::from_slice(&body).map_err(|_| broken("it is of another version".to_owned()));
@@ -148,10 +152,10 @@ fn ask<T: DeserializeOwned>(
     }
 }
 
-async fn converse(
+/// Asks at the socket. The whole answer comes within `patience`, or none.
+pub(super) async fn converse(
     socket: &Path,
-    method: Method,
-    target: &str,
+    request: Request<Body>,
     patience: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Unanswered> {
     let (address, _directory) = address_of(socket).map_err(|error| unreachable(&error))?;
@@ -162,20 +166,24 @@ async fn converse(
     if !may_be_the_daemon(listener, socket) {
         return Err(Unanswered::Stranger(listener));
     }
+    let answered = tokio::time::timeout(patience, exchange(stream, request)).await;
+    answered.unwrap_or(Err(Unanswered::Silent))
+}
+
+/// Sends one request over a connection of its own, and takes the whole answer.
+pub(super) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+) -> Result<(StatusCode, Vec<u8>), Unanswered> {
     let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
-    let request = Request::builder().method(method).uri(target).header(header::HOST, "localhost");
-    let request = request.body(Body::empty()).map_err(|error| broken(&error))?;
-    let answered = async {
-        let (mut sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-        let talk = tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
-        let (head, body) = answer.into_parts();
-        let body = axum::body::to_bytes(Body::new(body), LONGEST_ANSWER).await;
-        talk.abort();
-        Ok((head.status, body.map_err(|error| broken(&error))?.to_vec()))
-    };
-    tokio::time::timeout(patience, answered).await.unwrap_or(Err(Unanswered::Silent))
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    // It ends with this.
+    let _talk = AbortOnDropHandle::new(tokio::spawn(connection));
+    let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
+    let (head, body) = answer.into_parts();
+    let body = axum::body::to_bytes(Body::new(body), LONGEST_ANSWER).await.map_err(|error| broken(&error))?;
+    Ok((head.status, body.to_vec()))
 }
 
 /// What is handed out here is sent to Zalo by whoever asks. Where anybody may write, as in /tmp, anybody may listen.
