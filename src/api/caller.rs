@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use axum::http::{HeaderMap, header};
 use tokio::net::UnixStream;
 
+use super::peer_groups;
 use crate::secret::{Digest, Secret};
 
 /// The other end of a connection.
@@ -22,21 +23,16 @@ pub(super) enum Peer {
 }
 
 impl Peer {
-    /// The process at the other end.
-    ///
-    /// The kernel names its user and first group as they were when it connected. The further groups are those that its
-    /// process has now; they count only while that is still a process of the same user.
+    /// The process at the other end: its user, its group and its further groups as they were when it connected. What the
+    /// process does later, or another one that gets its number, changes nothing about it.
     pub(super) fn of(stream: &UnixStream) -> std::io::Result<Peer> {
         let credentials = stream.peer_cred()?;
-        let mut groups = vec![credentials.gid()];
-        if let Some(pid) = credentials.pid() {
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            groups.extend(further_groups(&status, credentials.uid()));
-        }
+        let mut groups = peer_groups::of(stream);
+        groups.push(credentials.gid());
         Ok(Peer::Process { uid: credentials.uid(), groups })
     }
 
-    /// Those that count as one where requests and connections are counted.
+    /// Those that count as one where connections are counted.
     pub(super) fn account(&self) -> Account {
         match self {
             Peer::Process { uid, .. } => Account::User(*uid),
@@ -50,17 +46,8 @@ impl Peer {
 pub(super) enum Account {
     User(u32),
     Address(IpAddr),
-}
-
-/// Reads the groups out of `/proc/PID/status`, if it is still a process of this user.
-fn further_groups(status: &str, uid: u32) -> Vec<u32> {
-    let numbers = |name: &str| -> Vec<u32> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.into_iter().flat_map(str::split_whitespace).filter_map(|word| word.parse().ok()).collect()
-    };
-    // Real, effective, saved and of the file system: a program with another user's rights is not this user's.
-    let uids = numbers("Uid");
-    if uids.len() == 4 && uids.iter().all(|found| *found == uid) { numbers("Groups") } else { Vec::new() }
+    /// Whoever shows this token.
+    Token(Digest),
 }
 
 /// Who makes a request.
@@ -72,6 +59,15 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Those that count as one where requests are counted: over TCP all programs of a machine have one address, and whoever
+    /// has a token is not to suffer from who has none.
+    pub(super) fn account(&self) -> Account {
+        match (&self.peer, self.bearer) {
+            (Peer::Address(_), Some(token)) => Account::Token(token),
+            (Peer::Address(_) | Peer::Process { .. }, _) => self.peer.account(),
+        }
+    }
+
     pub(super) fn of(peer: Peer, headers: &HeaderMap) -> Caller {
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = shown.and_then(|value| {
@@ -97,13 +93,13 @@ impl fmt::Display for Caller {
 mod tests {
     use super::*;
 
-    #[test]
-    fn further_groups_count_only_while_the_process_is_the_same_users() {
-        let status = "Name:\tphp\nUid:\t33\t33\t33\t33\nGid:\t33\t33\t33\t33\nGroups:\t33 997 998 \n";
-        assert_eq!(further_groups(status, 33), [33, 997, 998]);
-        assert_eq!(further_groups(status, 34), [0; 0]);
-        assert_eq!(further_groups(&status.replace("33\t33\t33\t33\nGid", "33\t0\t0\t0\nGid"), 33), [0; 0]);
-        assert_eq!(further_groups("", 33), [0; 0]);
+    #[tokio::test]
+    async fn the_kernel_says_who_is_at_the_other_end_with_all_its_groups() {
+        let (here, _there) = UnixStream::pair().expect("two ends");
+        let mut own: Vec<u32> = nix::unistd::getgroups().expect("known").iter().map(|group| group.as_raw()).collect();
+        own.push(rustix::process::getegid().as_raw());
+        let peer = Peer::Process { uid: rustix::process::geteuid().as_raw(), groups: own };
+        assert_eq!(Peer::of(&here).expect("known"), peer);
     }
 
     #[test]

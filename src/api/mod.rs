@@ -18,6 +18,7 @@ mod desk;
 mod events;
 mod listen;
 mod oas;
+mod peer_groups;
 mod problem;
 mod rate;
 mod rights;
