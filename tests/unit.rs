@@ -157,7 +157,6 @@ fn it_may_do_nothing_that_it_does_not_need_and_all_that_it_needs() {
         ),
         ("Service PrivateNetwork", "it talks to Zalo"),
         ("Service PrivateUsers", "the API would take all who ask for nobody"),
-        ("Service ProtectProc", "the API would not see in which groups is who asks"),
     ] {
         assert!(!unit.contains_key(key), "{key}: {why}");
     }
