@@ -96,7 +96,8 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_says_who_is_at_the_other_end_with_all_its_groups() {
         let (here, _there) = UnixStream::pair().expect("two ends");
-        let mut own: Vec<u32> = nix::unistd::getgroups().expect("known").iter().map(|group| group.as_raw()).collect();
+        let mut own: Vec<u32> =
+            nix::unistd::getgroups().expect("known").iter().map(|group| group.as_raw()).collect();
         own.push(rustix::process::getegid().as_raw());
         let peer = Peer::Process { uid: rustix::process::geteuid().as_raw(), groups: own };
         assert_eq!(Peer::of(&here).expect("known"), peer);
