@@ -53,7 +53,10 @@ impl Place {
 
     /// The example, with a secret file that is there.
     fn example(&self) -> String {
-        EXAMPLE.replace("/etc/zalo-tokend/app.secret", "app.secret")
+        // And with a group that every machine has.
+        EXAMPLE
+            .replace("/etc/zalo-tokend/app.secret", "app.secret")
+            .replace("\"zalo-tokend-clients\"", "\"root\"")
     }
 }
 
@@ -172,10 +175,16 @@ fn the_example_loads_as_it_stands() {
 #[test]
 fn the_defaults_that_the_example_teaches_are_the_defaults() {
     let place = Place::new();
-    let without_default = ["#secret_key_credential", "#proxy", "#ca_file"];
-    let uncommented: Vec<String> = place
-        .example()
+    let without_default = ["#secret_key_credential", "#proxy", "#ca_file", "#listen"];
+    let example = place.example();
+    // A section that begins with "#[[" is an example as a whole.
+    let mut is_example = false;
+    let uncommented: Vec<String> = example
         .lines()
+        .filter(|line| {
+            is_example = line.starts_with("#[[") || is_example && line.starts_with('#');
+            !is_example
+        })
         .map(|line| match line.strip_prefix('#') {
             Some(bare)
                 if bare.starts_with(char::is_alphabetic)
@@ -195,6 +204,7 @@ fn the_defaults_that_the_example_teaches_are_the_defaults() {
 #[test]
 fn the_example_names_every_key() {
     let contract = "path level format before_expiry jitter timeout max_in_flight retry_first retry_max settle \
+        socket group mode listen allow_remote rate max_connections oa_metrics user uid gid token_file oas verbs \
         unprovable proxy ca_file lifetime remind sweep heartbeat audit prune keep_history id secret_key_file \
         secret_key_credential token_url api_url app name";
     for key in contract.split_whitespace() {

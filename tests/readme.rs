@@ -89,6 +89,29 @@ fn the_commands_are_those_of_the_program() {
 }
 
 #[test]
+fn every_route_is_in_the_readme() {
+    let told = first_quoted_of_all(&table(&["route", "needs", "does"]));
+    let source = read("src/api/routes.rs");
+    let routes: Vec<String> = source
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| text.starts_with('/'))
+        .map(|path| path.replace("{oa_id}", "OA"))
+        .collect();
+    assert!(routes.len() > 5, "the routes are not where they were looked for");
+    for route in routes {
+        assert!(told.contains(&route), "README.md says nothing of {route}");
+    }
+}
+
+/// The paths of all routes in the first column.
+fn first_quoted_of_all(rows: &[Vec<String>]) -> BTreeSet<String> {
+    let routes = rows.iter().flat_map(|row| quoted(&row[0]));
+    routes.filter_map(|route| route.split_once(' ').map(|(_, path)| path.to_owned())).collect()
+}
+
+#[test]
 fn the_exit_codes_are_those_of_the_program() {
     let told: BTreeSet<String> =
         table(&["exit code", "means"]).into_iter().map(|row| row[0].clone()).collect();

@@ -99,8 +99,40 @@ fn the_store_belongs_to_one_lasting_user_and_to_nobody_else() {
     ] {
         assert!(!unit.contains_key(key), "{key}: {why}");
     }
-    let users = include_str!("../systemd/zalo-tokend.sysusers");
-    assert!(users.lines().any(|line| line.starts_with("u zalo-tokend ")), "sysusers makes the unit's user");
+    assert!(users().lines().any(|line| line.starts_with("u zalo-tokend ")), "sysusers makes the unit's user");
+}
+
+fn users() -> &'static str {
+    include_str!("../systemd/zalo-tokend.sysusers")
+}
+
+#[test]
+fn programs_reach_the_socket_by_a_group_that_may_read_no_secret() {
+    let own = value("Service Group");
+    let socket = settings(include_str!("../systemd/zalo-tokend.socket"));
+    let of_socket = |key: &str| socket[&format!("Socket {key}")].concat();
+    let example = include_str!("../config.example.toml");
+    let clients = of_socket("SocketGroup");
+    assert_ne!(clients, own, "the group {own} may read the app's secret");
+    assert!(example.lines().any(|line| line == format!("group = \"{clients}\"")), "the example names it");
+    assert!(users().lines().any(|line| line == format!("g {clients} -")), "sysusers makes it");
+    assert!(
+        users().lines().any(|line| line == format!("m {own} {clients}")),
+        "who is not in it cannot give to it"
+    );
+    assert_eq!(
+        (of_socket("SocketUser"), of_socket("SocketMode")),
+        (value("Service User"), "0660".to_owned())
+    );
+    let path = of_socket("ListenStream");
+    assert_eq!(path, format!("/run/{}/api.sock", value("Service RuntimeDirectory")));
+    assert!(example.contains(&format!("#socket = \"{path}\"")), "it is where the daemon would make it");
+    hold(&[
+        ("Service RuntimeDirectoryMode", "0755", "others reach the socket in it"),
+        ("Service RuntimeDirectoryPreserve", "yes", "a stop would take the socket unit's socket away"),
+    ]);
+    let makes = format!("/usr/bin/install -d -o {own} -g {own} -m 0755 /run/zalo-tokend");
+    assert_eq!(of_socket("ExecStartPre"), makes, "the service would take what is in a directory of others");
 }
 
 #[test]
@@ -114,8 +146,8 @@ fn it_may_do_nothing_that_it_does_not_need_and_all_that_it_needs() {
     ]);
     assert_eq!(
         unit()["Service SystemCallFilter"],
-        ["@system-service", "~@privileged @resources"],
-        "the first line is what is allowed, the second takes away from it"
+        ["@system-service", "~@privileged @resources", "@chown"],
+        "the first line is what is allowed, the second takes away from it, and the third is for the API's socket"
     );
     let unit = unit();
     for (key, why) in [
@@ -124,6 +156,7 @@ fn it_may_do_nothing_that_it_does_not_need_and_all_that_it_needs() {
             "the id of the boot is read in /proc/sys, and who holds the lock in /proc/locks",
         ),
         ("Service PrivateNetwork", "it talks to Zalo"),
+        ("Service PrivateUsers", "the API would take all who ask for nobody"),
     ] {
         assert!(!unit.contains_key(key), "{key}: {why}");
     }

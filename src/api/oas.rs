@@ -18,7 +18,7 @@ use super::{Api, body, read};
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
-use crate::store::{Imported, OaStatus};
+use crate::store::{AppStatus, HistoryEntry, Imported, OaStatus};
 
 /// How many OAs one answer has at most, and without being asked.
 const MOST_LISTED: usize = 1_000;
@@ -36,6 +36,8 @@ pub(super) struct Part {
 #[derive(Serialize)]
 struct List {
     oas: Vec<OaStatus>,
+    /// The apps that are held back, for whoever may read all OAs.
+    held_apps: Vec<AppStatus>,
     /// What to ask for next: `after=NEXT`. Null when this was the last part.
     next: Option<OaId>,
 }
@@ -54,11 +56,13 @@ pub(super) async fn list(
     })?;
     let limit = limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
     let (after, now) = (after.map(OaId::from), api.clock.read());
+    let held_apps =
+        if rights.may_all(&caller, Verb::Read) { read(api.reader.held_apps()).await? } else { Vec::new() };
     let list = match rights.oas(&caller, Verb::Read) {
         Reach::All => {
             let oas = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
             let next = (oas.len() == limit).then(|| oas.last().map(|oa| oa.oa_id.clone())).flatten();
-            List { oas, next }
+            List { oas, held_apps, next }
         }
         // Of other OAs he does not even learn that they are there.
         Reach::These(own) => {
@@ -66,7 +70,7 @@ pub(super) async fn list(
             let part: Vec<OaId> = own.by_ref().take(limit).collect();
             let next = own.next().and_then(|_| part.last().cloned());
             let named = part.into_iter().map(|oa_id| (api.desk.managed(&oa_id), oa_id)).collect();
-            List { oas: read(api.reader.statuses_of(named, now)).await?, next }
+            List { oas: read(api.reader.statuses_of(named, now)).await?, held_apps, next }
         }
     };
     json(StatusCode::OK, &list)
@@ -88,6 +92,30 @@ pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem>
         Some(status) => json(StatusCode::OK, &status),
         None => Err(Problem::no_such_oa(oa_id)),
     }
+}
+
+/// The journal of an OA: as `history --json` prints it.
+#[derive(Serialize)]
+struct History {
+    oa_id: OaId,
+    attempts: Vec<HistoryEntry>,
+}
+
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Oa(oa_id): Oa,
+) -> Result<Response, Problem> {
+    api.require(&caller, Verb::Read, &oa_id)?;
+    let attempts = read(api.reader.history(&oa_id)).await?;
+    let is_known = async || -> Result<bool, Problem> {
+        let status = api.reader.status(&oa_id, api.desk.managed(&oa_id), api.clock.read());
+        Ok(read(status).await?.is_some())
+    };
+    if attempts.is_empty() && !is_known().await? {
+        return Err(Problem::no_such_oa(&oa_id));
+    }
+    json(StatusCode::OK, &History { oa_id, attempts })
 }
 
 /// How an OA is to be managed.

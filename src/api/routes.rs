@@ -17,6 +17,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
     Router::new()
         .route("/v1/oas", get(oas::list))
         .route("/v1/oas/{oa_id}", get(oas::one).put(oas::enlist).delete(oas::dismiss))
+        .route("/v1/oas/{oa_id}/history", get(oas::history))
         .route("/v1/oas/{oa_id}/token", get(token::get))
         .route("/v1/oas/{oa_id}/token/reject", post(asked::reject))
         .route("/v1/oas/{oa_id}/token-set", put(oas::import))

@@ -32,6 +32,10 @@ const EXIT_STATUS: Entries = &[
 
 const FILES: Entries = &[
     (
+        "/run/zalo-tokend/api.sock",
+        "The socket of the daemon's API, where neither --socket nor $ZALO_TOKEND_SOCKET nor the config names another.",
+    ),
+    (
         "/etc/zalo-tokend/config.toml",
         "The config, where neither --config nor $ZALO_TOKEND_CONFIG names another. The comments of \
          config.example.toml explain every key.",
@@ -49,6 +53,7 @@ const FILES: Entries = &[
 
 const ENVIRONMENT: Entries = &[
     ("ZALO_TOKEND_CONFIG", "The config file, where there is no --config."),
+    ("ZALO_TOKEND_SOCKET", "The socket of the daemon's API, where there is no --socket."),
     ("STATE_DIRECTORY", "Where tokens.db is, unless the config names a store. systemd sets it."),
     (
         "CREDENTIALS_DIRECTORY",

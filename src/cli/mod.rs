@@ -4,6 +4,7 @@
 //! one. May import everything.
 
 mod check;
+mod client;
 mod completions;
 mod control;
 mod demo;
@@ -11,6 +12,7 @@ mod fleet;
 mod history;
 mod import;
 mod man;
+mod means;
 mod owner;
 mod refresh;
 mod resolve;
@@ -29,6 +31,7 @@ use std::process::ExitCode;
 use crate::config::{self, Config, Problems, Secrets};
 use crate::id::OaId;
 use crate::store::{OpenError, StoreError};
+use means::Means;
 
 /// Keeps the tokens of Zalo Official Accounts alive.
 ///
@@ -40,6 +43,10 @@ struct Arguments {
     /// The config file [default: $ZALO_TOKEND_CONFIG, else /etc/zalo-tokend/config.toml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The daemon's API socket, for token, status, history and refresh [default: $ZALO_TOKEND_SOCKET, else that of
+    /// the config, else of a config that may not be read: /run/zalo-tokend/api.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,7 +62,7 @@ enum Command {
     /// Show how the OAs stand
     Status(status::Arguments),
     /// Print an access token that is valid now, and nothing else
-    Token(OaReport),
+    Token(token::Arguments),
     /// Ask the running daemon to refresh an OA now, and wait for the outcome
     Refresh(refresh::Arguments),
     /// Show the journal of refresh attempts, newest first
@@ -97,7 +104,7 @@ struct OaReport {
 }
 
 /// Why a command failed: one sentence, and an exit code.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     exit_code: u8,
     sentence: String,
@@ -159,30 +166,25 @@ impl From<std::io::Error> for Failure {
 
 /// Reads the arguments and runs the command.
 pub fn main() -> ExitCode {
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config, socket, command } = Arguments::parse();
     let file = config
         .or_else(|| std::env::var_os("ZALO_TOKEND_CONFIG").filter(|name| !name.is_empty()).map(PathBuf::from))
         .unwrap_or_else(|| PathBuf::from("/etc/zalo-tokend/config.toml"));
     let load = |secrets| -> Result<Config, Failure> { Ok(config::load(&file, secrets)?) };
+    let means = || Means::of(file.clone(), config::load(&file, Secrets::LeaveAlone), socket);
     let done = match command {
         Command::Run => run::run(|| load(Secrets::Read)),
         Command::Check => load(Secrets::Read).and_then(|config| check::run(&config)),
         Command::Import(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| import::run(&config, &arguments))
         }
-        Command::Status(arguments) => {
-            load(Secrets::LeaveAlone).and_then(|config| status::run(&config, &arguments))
-        }
-        Command::Token(arguments) => token::run(&file, load(Secrets::LeaveAlone), &arguments),
-        Command::Refresh(arguments) => {
-            load(Secrets::LeaveAlone).and_then(|config| refresh::run(&config, &arguments))
-        }
+        Command::Status(arguments) => status::run(&means(), &arguments),
+        Command::Token(arguments) => token::run(&means(), &arguments),
+        Command::Refresh(arguments) => refresh::run(&means(), &arguments),
         Command::Resolve(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| resolve::run(&config, &arguments))
         }
-        Command::History(arguments) => {
-            load(Secrets::LeaveAlone).and_then(|config| history::run(&config, &arguments))
-        }
+        Command::History(arguments) => history::run(&means(), &arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Completions(arguments) => completions::run(Arguments::command(), &arguments),

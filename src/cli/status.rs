@@ -1,13 +1,17 @@
 //! `status`: how the OAs stand.
 
-use serde::Serialize;
-
+use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::client::{self, Trouble};
 use super::control::{self, NoReply};
+use super::means::{Means, Offline};
 use super::{Failure, exit, fleet, print};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Reading, SystemClock};
 use crate::config::Config;
+use crate::id::OaId;
 use crate::keeper;
 use crate::keeper::control::protocol::{DaemonStatus, Reply, Request};
 use crate::store::{AppStatus, Direct, OaStatus};
@@ -20,6 +24,8 @@ pub(super) struct Arguments {
     /// Print JSON for programs
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    offline: Offline,
 }
 
 #[derive(Serialize)]
@@ -33,20 +39,39 @@ struct Report {
 
 /// How long a daemon may take to answer: without it there is less to tell, and that is all.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take for a part of the list.
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+/// What store or API know.
+struct Seen {
+    oas: Vec<OaStatus>,
+    held_apps: Vec<AppStatus>,
+}
+
+/// A part of the API's list.
+#[derive(Deserialize)]
+struct Part {
+    oas: Vec<OaStatus>,
+    held_apps: Vec<AppStatus>,
+    next: Option<OaId>,
+}
+
+pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
     let now = SystemClock::new().read();
-    let store = Direct::open_to_read(&config.store_path)?;
-    let mut oas = store.statuses(&keeper::managed(config), &now)?;
-    let held_apps = store.held_apps()?;
-    drop(store);
-    if let Some(wanted) = &arguments.oa_id {
-        oas.retain(|oa| oa.oa_id.as_str() == wanted);
-        if oas.is_empty() {
-            return Err(unknown_oa(wanted, config));
+    let wanted = arguments.oa_id.as_deref();
+    let Seen { oas, held_apps } = means.tell(
+        &arguments.offline,
+        wanted.unwrap_or_default(),
+        |socket| by_api(socket, wanted),
+        || by_store(means.config()?, wanted, &now),
+    )?;
+    let asked = match &means.config {
+        _ if arguments.offline.offline => Err(Unasked::NotWanted),
+        Err(_) => Err(Unasked::NoReply(NoReply::NotPermitted)),
+        Ok(config) => {
+            control::ask(&config.store_path, &Request::Status {}, PATIENCE, |_| ()).map_err(Unasked::NoReply)
         }
-    }
-    let asked = control::ask(&config.store_path, &Request::Status {}, PATIENCE, |_| ());
+    };
     if arguments.json {
         let daemon = match asked {
             Ok(Reply::Status(daemon)) => Some(daemon),
@@ -55,7 +80,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         return print(&(json(&Report { oas, held_apps, daemon })? + "\n"));
     }
     if oas.is_empty() {
-        return print(&format!("no OA is configured; add one to {}\n", config.file.display()));
+        return print(&format!("no OA is configured; add one to {}\n", means.file.display()));
     }
     let mut text = fleet::table(&oas, now.time);
     for app in &held_apps {
@@ -71,14 +96,58 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     print(&(text + &of_daemon(asked) + "\n"))
 }
 
+/// What the API tells: of one OA, or of all in as many parts as it takes.
+fn by_api(socket: &Path, wanted: Option<&str>) -> Result<Seen, Trouble> {
+    let part = |target: &str| client::get::<Part>(socket, target, LIST_PATIENCE);
+    if let Some(wanted) = wanted {
+        let oa = client::get(socket, &client::route(&OaId::from(wanted), ""), LIST_PATIENCE)?;
+        let Part { held_apps, .. } = part("/v1/oas?limit=1")?;
+        return Ok(Seen { oas: vec![oa], held_apps });
+    }
+    let Part { mut oas, held_apps, mut next } = part("/v1/oas")?;
+    while let Some(after) = next {
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).append_pair("after", after.as_str()).finish();
+        let more = part(&format!("/v1/oas?{query}"))?;
+        oas.extend(more.oas);
+        next = more.next;
+    }
+    Ok(Seen { oas, held_apps })
+}
+
+/// What the store tells.
+fn by_store(config: &Config, wanted: Option<&str>, now: &Reading) -> Result<Seen, Failure> {
+    let store = Direct::open_to_read(&config.store_path)?;
+    let mut oas = store.statuses(&keeper::managed(config), now)?;
+    if let Some(wanted) = wanted {
+        oas.retain(|oa| oa.oa_id.as_str() == wanted);
+        if oas.is_empty() {
+            return Err(unknown_oa(wanted, config));
+        }
+    }
+    Ok(Seen { oas, held_apps: store.held_apps()? })
+}
+
+/// Why the daemon told nothing that only it knows.
+enum Unasked {
+    /// It was not to be asked.
+    NotWanted,
+    NoReply(NoReply),
+}
+
 /// The daemon, on one line.
-fn of_daemon(asked: Result<Reply, NoReply>) -> String {
+fn of_daemon(asked: Result<Reply, Unasked>) -> String {
     let daemon = match asked {
         Ok(Reply::Status(daemon)) => daemon,
-        Err(NoReply::NotRunning) => return "daemon: not running".to_owned(),
-        Err(NoReply::NotPermitted) => return "daemon: this user may not ask it".to_owned(),
-        Err(NoReply::Stranger(uid)) => return format!("daemon: uid {uid} listens in its place"),
-        Ok(_) | Err(NoReply::Silent | NoReply::TooLong | NoReply::Broken(_)) => {
+        Err(Unasked::NotWanted) => return "daemon: not asked".to_owned(),
+        Err(Unasked::NoReply(NoReply::NotRunning)) => return "daemon: not running".to_owned(),
+        Err(Unasked::NoReply(NoReply::NotPermitted)) => {
+            return "daemon: this user may not ask it how it is".to_owned();
+        }
+        Err(Unasked::NoReply(NoReply::Stranger(uid))) => {
+            return format!("daemon: uid {uid} listens in its place");
+        }
+        Ok(_) | Err(Unasked::NoReply(NoReply::Silent | NoReply::TooLong | NoReply::Broken(_))) => {
             return "daemon: running, and does not answer".to_owned();
         }
     };

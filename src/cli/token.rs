@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::client::{self, Trouble};
+use super::means::{Means, Offline};
 use super::status::{json, unknown_oa};
 use super::{Failure, OaReport, complain, control, exit, print};
-use crate::clock::{Clock, Reading, SystemClock, Time};
-use crate::config::{self, Config};
+use crate::clock::{Clock, Reading, SystemClock, Time, spoken};
+use crate::config;
 use crate::id::{Fleet, OaId};
 use crate::keeper;
 use crate::keeper::control::protocol::{Reply, Request};
@@ -28,68 +30,135 @@ struct Record<'t> {
     durable: Option<bool>,
 }
 
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    report: OaReport,
+    /// Only one that lives so long from now, such as 10m; the daemon is asked to refresh an older one first
+    #[arg(long, value_name = "DURATION", value_parser = parse_life)]
+    min_ttl: Option<Duration>,
+    #[command(flatten)]
+    offline: Offline,
+}
+
+fn parse_life(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|error| format!("not a duration ({error}); give one such as 10m or 2h"))
+}
+
 /// How long a daemon may take to say that it holds nothing that the store has not.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take to hand out a token.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
+/// How much longer, if it has to refresh one first: a refresh takes that long at most by default, and a little.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(100);
+
+/// A token to print.
+#[derive(Deserialize)]
+struct Found {
+    #[serde(deserialize_with = "secret")]
+    access_token: Secret,
+    expires_at: Time,
+    generation: u64,
+    durable: Option<bool>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+    String::deserialize(deserializer).map(Secret::new)
+}
+
+impl Found {
+    fn of(ValidToken { access_token, expires_at, generation }: ValidToken, durable: Option<bool>) -> Found {
+        Found { access_token, expires_at, generation, durable }
+    }
+}
+
+pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
+    let Arguments { report, min_ttl, offline } = arguments;
+    let oa_id = report.oa.oa_id();
+    let found = means.tell(
+        offline,
+        oa_id.as_str(),
+        |socket| by_api(socket, &oa_id, *min_ttl),
+        || by_store(means, &oa_id, !offline.offline),
+    )?;
+    let now = SystemClock::new().now();
+    let left = found.expires_at.since(now);
+    if let Some(wanted) = min_ttl.filter(|wanted| left < *wanted) {
+        let (left, wanted) = (spoken(left), spoken(wanted));
+        let sentence = format!(
+            "OA {oa_id}: its access token lives {left} more and not {wanted}; no newer one is to be had now, see \
+             zalo-tokend status {oa_id}"
+        );
+        return Err(Failure::new(exit::NOT_NOW, sentence));
+    }
+    show(oa_id, &found, now, report.json)
+}
+
+fn by_api(socket: &Path, oa_id: &OaId, min_ttl: Option<Duration>) -> Result<Found, Trouble> {
+    match min_ttl {
+        None => client::get(socket, &client::route(oa_id, "/token"), TOKEN_PATIENCE),
+        Some(wanted) => {
+            let target = client::route(oa_id, &format!("/token?min_ttl={}ms", wanted.as_millis()));
+            client::get(socket, &target, TOKEN_PATIENCE + REFRESH_PATIENCE)
+        }
+    }
+}
 
 /// A config in which something is wrong, as while somebody edits it, keeps no valid token from a program.
-pub(super) fn run(file: &Path, loaded: Result<Config, Failure>, arguments: &OaReport) -> Result<(), Failure> {
-    let oa_id = arguments.oa.oa_id();
+fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Failure> {
     let now = SystemClock::new().read();
-    let found = match loaded {
+    match &means.config {
         Ok(config) => {
-            let found = find(&config.store_path, &keeper::managed(&config), &oa_id, &now)?;
-            match found.answer {
-                TokenAnswer::NoSuchOa => return Err(unknown_oa(oa_id.as_str(), &config)),
-                TokenAnswer::NoneValid(state) => return Err(none_valid(&oa_id, state)),
-                TokenAnswer::Valid(valid) => (valid, found.durable),
+            let (answer, durable) =
+                find(&config.store_path, &keeper::managed(config), oa_id, &now, asks_daemon)?;
+            match answer {
+                TokenAnswer::NoSuchOa => Err(unknown_oa(oa_id.as_str(), config)),
+                TokenAnswer::NoneValid(state) => Err(none_valid(oa_id.as_str(), state)),
+                TokenAnswer::Valid(valid) => Ok(Found::of(valid, durable)),
             }
         }
         Err(failure) => {
-            let Some(path) = config::store_path(file) else { return Err(failure) };
-            match find(&path, &BTreeMap::new(), &oa_id, &now) {
-                Ok(Found { answer: TokenAnswer::Valid(valid), durable }) => {
-                    let (file, path) = (file.display(), path.display());
+            let Some(path) = config::store_path(&means.file) else { return Err(failure.clone()) };
+            match find(&path, &BTreeMap::new(), oa_id, &now, asks_daemon) {
+                Ok((TokenAnswer::Valid(valid), durable)) => {
+                    let (file, path) = (means.file.display(), path.display());
                     complain(&format!(
                         "{file} has mistakes, which zalo-tokend check tells; the token is the one in {path}"
                     ));
-                    (valid, durable)
+                    Ok(Found::of(valid, durable))
                 }
-                Ok(_) | Err(_) => return Err(failure),
+                Ok(_) | Err(_) => Err(failure.clone()),
             }
         }
-    };
-    show(oa_id, found, now.time, arguments.json)
+    }
 }
 
-fn show(
-    oa_id: OaId,
-    (valid, durable): (ValidToken, Option<bool>),
-    now: Time,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let access_token = valid.access_token.expose();
+fn show(oa_id: OaId, found: &Found, now: Time, as_json: bool) -> Result<(), Failure> {
+    let access_token = found.access_token.expose();
     if !as_json {
         return print(&format!("{access_token}\n"));
     }
     let record = Record {
         oa_id,
         access_token,
-        expires_at: valid.expires_at,
-        expires_in: valid.expires_at.since(now).as_secs(),
-        generation: valid.generation,
-        durable,
+        expires_at: found.expires_at,
+        expires_in: found.expires_at.since(now).as_secs(),
+        generation: found.generation,
+        durable: found.durable,
     };
     print(&(json(&record)? + "\n"))
 }
 
-struct Found {
-    answer: TokenAnswer,
-    durable: Option<bool>,
-}
-
-/// What the store and the running daemon know; the newer of two sets counts.
-fn find(store_path: &Path, managed: &Fleet, oa_id: &OaId, now: &Reading) -> Result<Found, Failure> {
-    let held = held_by_daemon(store_path, oa_id);
+/// What the store and the running daemon know; the newer of two sets counts. With `false`: it is held by the daemon alone.
+fn find(
+    store_path: &Path,
+    managed: &Fleet,
+    oa_id: &OaId,
+    now: &Reading,
+    asks_daemon: bool,
+) -> Result<(TokenAnswer, Option<bool>), Failure> {
+    let held = if asks_daemon { held_by_daemon(store_path, oa_id) } else { None };
     let stored = Direct::open_to_read(store_path)
         .map_err(Failure::from)
         .and_then(|store| Ok(store.token(managed, oa_id, now)?));
@@ -98,8 +167,8 @@ fn find(store_path: &Path, managed: &Fleet, oa_id: &OaId, now: &Reading) -> Resu
         Ok(TokenAnswer::NoneValid(_) | TokenAnswer::NoSuchOa) | Err(_) => 0,
     };
     match held.filter(|held| held.generation > generation) {
-        Some(held) => Ok(Found { answer: TokenAnswer::Valid(held), durable: Some(false) }),
-        None => Ok(Found { answer: stored?, durable: None }),
+        Some(held) => Ok((TokenAnswer::Valid(held), Some(false))),
+        None => Ok((stored?, None)),
     }
 }
 
@@ -116,7 +185,7 @@ fn held_by_daemon(store_path: &Path, oa_id: &OaId) -> Option<ValidToken> {
     })
 }
 
-fn none_valid(oa_id: &OaId, state: State) -> Failure {
+pub(super) fn none_valid(oa_id: &str, state: State) -> Failure {
     let what_to_do = match state {
         State::AwaitingGrant => format!("bring one in with: zalo-tokend import {oa_id} < answer.json"),
         State::ReauthorizationRequired => {

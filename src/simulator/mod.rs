@@ -6,7 +6,7 @@
 //! [`Ledger`] keeps what a client did and judges it, above all by invariant I3: no refresh token is presented
 //! again without a proof that it is unspent.
 //!
-//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `probe` and `control` the rest, `server`
+//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `probe`, `message` and `control` the rest, `server`
 //! holds the doors. May import clock, secret and id, and nothing else of ours. It logs nothing.
 
 use std::fmt;
@@ -29,6 +29,7 @@ mod fault;
 mod fault_queue;
 mod judgement;
 mod ledger;
+mod message;
 mod model;
 mod probe;
 mod server;
@@ -45,6 +46,7 @@ mod tests;
 pub use fault::{Answer, Body, Ending, Fault, Length, Rule, Spend, Times};
 pub use judgement::{LostAnswer, Settlement};
 pub use ledger::{Entry, Kind, Ledger, ProbeVerdict, Said, Subject};
+pub use message::Messages;
 pub use model::{CurrentSet, MARKER};
 pub use variant::{OldAccessToken, ProbeAnswer, SpentTokenAnswer, Variant};
 
@@ -229,6 +231,11 @@ impl Simulator {
     /// The OA's access token is dead from now on, as when an administrator removed it; `false`: it has none.
     pub fn kill_access_token(&self, oa_id: &str) -> bool {
         self.shared.lock().core.model.kill_access_token(&OaId::from(oa_id))
+    }
+
+    /// What became of the OA's messages so far.
+    pub fn messages(&self, oa_id: &str) -> Messages {
+        self.shared.lock().core.messages.get(oa_id).copied().unwrap_or_default()
     }
 
     /// Whether this access token is good at this moment.

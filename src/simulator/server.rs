@@ -14,12 +14,14 @@ use super::connection::{Connection, Head, Next, NoHead, Reply};
 use super::fault::{Fault, Phase};
 use super::ledger::{Kind, Subject};
 use super::shared::Shared;
-use super::{control, probe, token_endpoint};
+use super::{control, message, probe, token_endpoint};
 
 /// Where tokens are asked for.
 pub(super) const TOKEN_PATH: &str = "/v4/oa/access_token";
 /// What a probe asks.
 const PROBE_PATH: &str = "/v2.0/oa/getoa";
+/// Where messages are sent.
+const MESSAGE_PATH: &str = "/v3.0/oa/message/cs";
 /// Where redirects lead.
 pub(super) const REDIRECT_PATH: &str = "/redirect-target";
 /// Enough for a fleet that comes all at once.
@@ -161,6 +163,9 @@ async fn serve_one(
     }
     if head.path == PROBE_PATH && head.method == "GET" {
         return probe::serve(shared, connection, &head).await;
+    }
+    if head.path == MESSAGE_PATH && head.method == "POST" {
+        return message::serve(shared, connection, &head).await;
     }
     if head.path.starts_with(REDIRECT_PATH) {
         return redirected(shared, connection, &head).await;

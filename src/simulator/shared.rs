@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{Connection, Gone};
 use super::fault_queue::FaultQueue;
 use super::ledger::{Kind, Ledger, Subject};
+use super::message::Counts;
 use super::model::Model;
 
 /// All that changes. One lock, so that what happened and what was written down never differ.
@@ -20,6 +21,7 @@ pub(super) struct Core {
     pub(super) model: Model,
     pub(super) faults: FaultQueue,
     pub(super) ledger: Ledger,
+    pub(super) messages: Counts,
     connections: u64,
 }
 

@@ -1,7 +1,8 @@
 //! What people and programs see of the fleet as a whole: counts by state, and the apps that are held back.
 
 use rusqlite::{Connection, Rows};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::apps::{self, AppStanding};
@@ -10,12 +11,12 @@ use crate::clock::{Reading, Time};
 use crate::id::AppId;
 
 /// An app that is held back, as the outside sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AppStatus {
     /// The app.
     pub app_id: AppId,
     /// `braked` or `blocked`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// Since when.
     pub since: Time,
     /// When one of its OAs may try.
@@ -30,7 +31,7 @@ pub(super) fn held_apps(conn: &Connection) -> rusqlite::Result<Vec<AppStatus>> {
             AppStanding::Braked { since, trial_at } => ("braked", since, trial_at),
             AppStanding::Blocked { since, trial_at, is_braked: _ } => ("blocked", since, trial_at),
         };
-        Some(AppStatus { app_id: app.app_id, state, since, trial_at })
+        Some(AppStatus { app_id: app.app_id, state: Cow::Borrowed(state), since, trial_at })
     });
     Ok(held.collect())
 }

@@ -1,7 +1,7 @@
 //! What people and programs see of an OA: its status and its history.
 
 use rusqlite::{Connection, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -14,7 +14,7 @@ use crate::id::{AppId, AttemptId, Fleet, Managed, OaId};
 use crate::rotation::{Reason, Retrying, Standing, Uncertain};
 
 /// The state of an OA as the outside sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No tokens yet.
@@ -64,7 +64,7 @@ impl State {
 }
 
 /// One OA's status: the fields of the outward contract, in its order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OaStatus {
     /// The OA.
     pub oa_id: OaId,
@@ -97,7 +97,7 @@ pub struct OaStatus {
 }
 
 /// One attempt of the journal.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// The attempt.
     pub attempt_id: AttemptId,

@@ -4,8 +4,10 @@
 mod harness;
 
 mod canary;
+mod commands;
 mod disturbance;
 mod durability;
+mod examples;
 mod limits;
 mod managing;
 mod reading;

@@ -104,6 +104,10 @@ impl Told {
         assert!(self.number("presentations") > 0 && self.number("spends") > 0, "{}", self.0);
         self.line("answers lost");
         self.line("the ledger is clean");
+        let used =
+            self.line("the consumer used ").split(' ').nth(3).and_then(|word| word.parse::<usize>().ok());
+        let used = used.expect("a number");
+        assert!(used >= 2 && self.count(", accepted by Zalo") == used, "{used} tokens:\n{}", self.0);
         self.line(&format!("all {oas} OAs hold an access token that the simulator accepts"));
     }
 }

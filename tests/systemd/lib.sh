@@ -11,8 +11,8 @@
 suite=${ZALO_TOKEND_SUITE:-bookworm}
 roots=${ZALO_TOKEND_ROOTS:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/zalo-tokend}
 # Nothing can be fetched in there. procps and ca-certificates are dependencies of the package, and sudo is how the
-# README's commands become root.
-contents=systemd,systemd-sysv,dbus,ca-certificates,procps,sudo
+# README's commands become root. curl is what a shop asks the API with.
+contents=systemd,systemd-sysv,dbus,ca-certificates,procps,sudo,curl
 root=$roots/$suite-$(printf '%s' "$contents" | sha256sum | cut -c 1-8)
 # Longer than anything here takes, on a machine that is busy with other things.
 patience=120
@@ -156,10 +156,13 @@ is_another() {
 status() { inside zalo-tokend status "$1" --json | grep -oE "\"$2\": *(\"[^\"]*\"|[^,}]*)" | sed 's/.*: *//; s/"//g'; }
 
 secret='secret_key_file = "/etc/zalo-tokend/app.secret"'
+# What stands before it.
+sections=
 # write_config OA…: with the secret of the app by $secret.
 write_config() { config "$@" | inside sh -euc 'cat > /etc/zalo-tokend/config.toml'; }
 config() {
     cat <<TOML
+$sections
 [refresh]
 retry_first = "200ms"
 retry_max = "1s"
@@ -207,8 +210,11 @@ judge() {
     is "the ledger, spends" "${2:-$1}" "$(counted spends)"
     has "the ledger" "the ledger is clean" "$(ledger)"
 }
-# takes OA: Zalo takes the access token that is handed out for it. Asked for as the README says.
+# takes OA [COMMAND…]: Zalo takes the access token that is handed out for it. Asked for as the README says, by root or by
+# whom the command makes it.
 takes() {
-    inside zalo-tokend token "$1" | sed 's/^/access_token: /' | ask --header @- "$api_url/v2.0/oa/getoa" |
+    local -a by=("${@:2}")
+    if [ ${#by[@]} = 0 ]; then by=(inside); fi
+    "${by[@]}" zalo-tokend token "$1" | sed 's/^/access_token: /' | ask --header @- "$api_url/v2.0/oa/getoa" |
         grep -qE '"error": *0\b'
 }

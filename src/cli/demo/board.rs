@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::table::Tone;
+use super::consumer::Used;
 use super::script::Script;
 use super::shops::{SHOPS, branches, place_of};
 use super::words::Event;
@@ -44,6 +45,8 @@ pub(super) struct Board {
     pub(super) script: Script,
     /// When the braked chain may try next.
     trial_at: Option<Time>,
+    /// What the consumer did with its tokens.
+    pub(super) used: Vec<Used>,
     /// What the demo itself said last.
     pub(super) told: String,
 }
@@ -57,6 +60,7 @@ impl Board {
             counts: Counts::default(),
             script: Script::new(length),
             trial_at: None,
+            used: Vec::new(),
             told: String::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! The config file of the demo, as it is written first, with a slip of the pen in it, and later.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::shops::{NEWCOMER, RENAMED, SHOPS, Shop};
 use super::stage::BEFORE_EXPIRY;
@@ -14,6 +14,11 @@ pub(super) enum Edition {
     Broken,
     /// One OA with its app more, one with another name, another timing.
     Second,
+}
+
+/// Where the daemon's API is.
+pub(super) fn api_socket(directory: &Path) -> PathBuf {
+    directory.join("api.sock")
 }
 
 impl Edition {
@@ -41,9 +46,13 @@ impl Edition {
         let store = directory.join("tokens.db");
         // As TOML writes it: a directory's name may hold anything.
         let store = toml::Value::String(store.display().to_string());
+        let socket = toml::Value::String(api_socket(directory).display().to_string());
         let mut text = format!(
             r#"[store]
 path = {store}
+
+[api]
+socket = {socket}
 
 [log]
 level = "info"

@@ -3,10 +3,12 @@
 //! `stage` is what it runs on, `shops` who is on it, `file` the config. `act` is what can be done to them, `script`
 //! which act comes next, `staged` what came of it. `show` plays them: `daemon` is the real binary in a process of its
 //! own, and everything said of it comes from its log (`words`), its store and the simulator's ledger (`board`).
+//! `consumer` is a shop's program that takes its tokens from it.
 //! `screen` shows that on a terminal, `verdict` is the end, `log` keeps the daemon's log. May import what commands may.
 
 mod act;
 mod board;
+mod consumer;
 mod daemon;
 mod file;
 mod log;

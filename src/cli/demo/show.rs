@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::{Failure, exit, print};
 use super::act::{Act, Whom};
 use super::board::Board;
+use super::consumer::{CUSTOMER, Consumer, Used};
 use super::daemon::Daemon;
 use super::file::Edition;
 use super::log::Log;
@@ -35,6 +36,7 @@ pub(super) struct Show {
     pub(super) board: Board,
     pub(super) screen: Option<Screen>,
     pub(super) daemon: Daemon,
+    consumer: Consumer,
     /// Which shop's person grants consent, and when.
     consents: Vec<(usize, Instant)>,
     /// Since when the endpoint is down, if it is.
@@ -55,11 +57,13 @@ impl Show {
         daemon: Daemon,
         log: Option<Log>,
     ) -> Show {
+        let consumer = Consumer::start(&stage);
         Show {
             stage,
             board,
             screen,
             daemon,
+            consumer,
             consents: Vec::new(),
             down_since: None,
             is_config_broken: false,
@@ -82,6 +86,7 @@ impl Show {
                     None if self.daemon.was_killed() => self.start_again().await?,
                     None => return Ok(Ending::DaemonGone),
                 },
+                used = self.consumer.next() => self.see_used(used)?,
                 _ = tick.tick() => {
                     self.look()?;
                     if self.is_over() {
@@ -94,6 +99,12 @@ impl Show {
                 () = stop.cancelled() => return Ok(Ending::Interrupted),
             }
         }
+    }
+
+    fn see_used(&mut self, used: Used) -> Result<(), Failure> {
+        self.board.used.push(used);
+        let name = self.board.name(CUSTOMER).to_owned();
+        self.narrate(&format!("{name}: {}", used.told()))
     }
 
     fn is_over(&self) -> bool {

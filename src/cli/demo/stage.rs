@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::super::{Failure, exit};
-use super::file::Edition;
+use super::file::{self, Edition};
 use super::shops::{CHAIN, SHOPS, Shop};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::config::{self, Config, Secrets};
@@ -64,6 +64,11 @@ impl Stage {
         write_private(&file, &Edition::First.text(&simulator, directory.path()))?;
         let config = config::load(&file, Secrets::LeaveAlone)?;
         Ok(Stage { simulator, directory, program: std::env::current_exe()?, config })
+    }
+
+    /// Where the daemon's API is.
+    pub(super) fn api_socket(&self) -> PathBuf {
+        file::api_socket(self.directory.path())
     }
 
     /// Writes the config file anew. What is in force does not change by that.

@@ -51,6 +51,13 @@ pub(super) async fn tell(
     if !ledger.is_clean() {
         wrong.push("the ledger is not clean".to_owned());
     }
+    let refused = board.used.iter().filter(|used| !used.is_accepted).count();
+    match (board.used.len(), refused) {
+        (0, _) if *ending == Ending::Interrupted => {}
+        (0, _) => wrong.push("the consumer got no token".to_owned()),
+        (used, 0) => print(&format!("the consumer used {used} tokens, each accepted\n"))?,
+        (used, refused) => wrong.push(format!("{refused} of the {used} tokens of the consumer were refused")),
+    }
     let unwell = unwell(&stage, board)?;
     if unwell.is_empty() {
         let count = board.on_stage().count();
