@@ -33,7 +33,7 @@ impl Client {
             }
             Client::Refreshes => ("POST", format!("{path}/refresh"), String::new()),
             Client::Imports => ("PUT", format!("{path}/token-set"), grant.to_owned()),
-            Client::Manages if seen % 2 == 0 => ("DELETE", path, String::new()),
+            Client::Manages if seen.is_multiple_of(2) => ("DELETE", path, String::new()),
             Client::Manages => ("PUT", path, json!({"app_id": "app"}).to_string()),
             Client::Waits => ("GET", format!("{path}/token?after={seen}&wait=50ms"), String::new()),
         };
@@ -74,7 +74,7 @@ async fn i2_i3_whatever_all_clients_do_at_once_no_token_is_presented_twice() {
                         bench.simulator.kill_access_token(oa);
                         String::new()
                     }
-                    _ => String::new(),
+                    Client::WantsLife | Client::Refreshes | Client::Manages | Client::Waits => String::new(),
                 };
                 let about = if matches!(client, Client::Manages) { round } else { seen };
                 let socket = bench.api();
