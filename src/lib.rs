@@ -92,6 +92,7 @@ pub mod failpoint;
 pub mod id;
 pub mod keeper;
 pub mod oauth;
+pub mod publish;
 pub mod rotation;
 pub mod secret;
 pub mod simulator;

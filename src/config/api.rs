@@ -167,7 +167,8 @@ fn listen(section: &Section<'_, '_>, access: &[Access], report: &mut Report<'_>)
 
 /// One rule. Its problems are reported.
 fn access(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) -> Option<Access> {
-    let (who, oas, verbs) = (who(section, around, report), oas(section, "[[access]]", report), verbs(section, report));
+    let (who, oas, verbs) =
+        (who(section, around, report), oas(section, "[[access]]", report), verbs(section, report));
     Some(Access { who: who?, oas: oas?, verbs: verbs? })
 }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Config, Publisher};
 use super::values::{self, said};
+use super::{Config, Publisher};
 use crate::rotation::timing::Unprovable;
 
 const MINUTE: Duration = Duration::from_secs(60);

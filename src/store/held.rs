@@ -108,7 +108,11 @@ pub(super) fn held(conn: &Connection, slots: Option<&Slots>, oa_id: &OaId) -> ru
     row.map_or(Ok(None), |row| held_by(conn, slots, &row))
 }
 
-pub(super) fn held_by(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<Held>> {
+pub(super) fn held_by(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    row: &OaRow,
+) -> rusqlite::Result<Option<Held>> {
     let in_slot = set_in_slot(conn, slots, row)?;
     let generation = row.generation + u64::from(in_slot.is_some());
     Ok(in_slot.as_ref().or(row.set.as_ref()).and_then(|set| Held::of(set, generation)))

@@ -111,6 +111,11 @@ impl Store {
         self.changes.tell(oa_id);
     }
 
+    /// This OA is managed now, or is not any more: who looks after sets is to look at it anew.
+    pub fn note_managed(&self, oa_id: &OaId) {
+        self.changes.tell(oa_id);
+    }
+
     /// How the store is, and whenever that changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.health()

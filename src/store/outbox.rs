@@ -141,7 +141,8 @@ impl Reader {
         limit: usize,
         now: Time,
     ) -> Result<(Vec<Waiting>, Option<Time>), StoreError> {
-        self.look_at_all(move |conn| Ok((due(conn, webhook, limit, now)?, next_due(conn, webhook, now)?))).await
+        self.look_at_all(move |conn| Ok((due(conn, webhook, limit, now)?, next_due(conn, webhook, now)?)))
+            .await
     }
 
     /// What the webhook was not told of the next OAs, at most `limit` of them, by id.
@@ -202,12 +203,7 @@ fn forget(tx: &Connection, webhook: Digest) -> rusqlite::Result<bool> {
     Ok(false)
 }
 
-fn post(
-    tx: &Connection,
-    webhook: Digest,
-    letters: &[Letter],
-    now: Time,
-) -> rusqlite::Result<Vec<Waiting>> {
+fn post(tx: &Connection, webhook: Digest, letters: &[Letter], now: Time) -> rusqlite::Result<Vec<Waiting>> {
     for letter in letters {
         let oa_id = letter.oa_id.as_ref().map_or("", OaId::as_str);
         if !note_told(tx, webhook, oa_id, &letter.tells)? {
@@ -418,7 +414,11 @@ mod tests {
         let person = Some("response_lost".to_owned());
         assert_eq!(
             found,
-            [("00008".to_owned(), true, None), ("00009".to_owned(), false, person), ("new".to_owned(), true, None)]
+            [
+                ("00008".to_owned(), true, None),
+                ("00009".to_owned(), false, person),
+                ("new".to_owned(), true, None)
+            ]
         );
         post_at(
             &conn,
@@ -451,8 +451,8 @@ mod tests {
     #[test]
     fn of_one_oa_one_letter_is_due_after_the_other_and_no_other_oa_waits_for_it() {
         let conn = database();
-        let letters =
-            [("7", "a"), ("7", "b"), ("8", "c"), ("", "d")].map(|(oa, name)| letter(oa, name, Tells::Nothing));
+        let letters = [("7", "a"), ("7", "b"), ("8", "c"), ("", "d")]
+            .map(|(oa, name)| letter(oa, name, Tells::Nothing));
         post_at(&conn, &letters);
         assert_eq!(due_now(&conn), ["a", "c", "d"]);
         let first = due(&conn, HOOK, 1, NOW).expect("read").remove(0);

@@ -22,6 +22,15 @@ pub struct PublishedFile {
 }
 
 impl Store {
+    /// Was anything ever published, as far as that is not forgotten?
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn has_published(&self) -> Result<bool, StoreError> {
+        let any = "SELECT EXISTS (SELECT 1 FROM published) OR EXISTS (SELECT 1 FROM webhook)";
+        self.writer.call(false, move |conn| conn.prepare_cached(any)?.query_row([], |row| row.get(0))).await
+    }
+
     /// Notes that tokens are about to be published into these files.
     ///
     /// # Errors

@@ -1,0 +1,446 @@
+//! Tokens in files: one task a `[[publish]]` with a `file`.
+//!
+//! Three things bring a file about: its OA has a newer durable set, it could not be written before, or a **round** comes by,
+//! which looks at every file after a start, a reload, and whenever an OA comes or goes. A newer set goes first: a round is
+//! made in steps of a few milliseconds. What the round read of an OA that got a newer set meanwhile is not used.
+//!
+//! A path is noted in the store before its file is made. By that each round finds what is ours and not wanted any more.
+
+mod content;
+mod place;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::agenda::Agenda;
+use super::trouble::Troubles;
+use super::{Around, Section};
+use super::{backoff, events};
+use crate::config::TokenFile;
+use crate::id::OaId;
+use crate::store::{PublishedFile, StoreError};
+use place::Wanted;
+
+/// How many files are written before the next look at what else there is to do.
+const TOGETHER: usize = 16;
+/// How many rows a round reads at once.
+const PAGE: usize = 256;
+/// How long a step of a round works, but for the file that it is at.
+const STEP: Duration = Duration::from_millis(2);
+/// How soon a round goes on when the store could not be read.
+const ROUND_AGAIN: Duration = Duration::from_secs(1);
+
+/// Publishes until there is no such publisher any more, or the daemon stops.
+pub(super) async fn work(around: Around, mut settings: watch::Receiver<Arc<Section<TokenFile>>>) {
+    let mut scope = around.scope.clone();
+    // Before the first round, so that nothing is missed.
+    let mut changes = around.reader.changes().subscribe();
+    let section = settings.borrow_and_update().clone();
+    let mut worker = Worker {
+        around,
+        section,
+        noted: HashSet::new(),
+        fresh: HashSet::new(),
+        troubles: Troubles::default(),
+        failures: BTreeMap::new(),
+        again: Agenda::default(),
+    };
+    let mut round = Some(Round::default());
+    loop {
+        let retry = worker.again.next();
+        tokio::select! {
+            biased;
+            changed = changes.next() => worker.publish(changed).await,
+            () = worker.around.stop.cancelled() => return,
+            changed = settings.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                worker.section = settings.borrow_and_update().clone();
+                round = Some(Round::default());
+            }
+            changed = scope.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                round = Some(Round::default());
+            }
+            () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
+                worker.retry().await;
+            }
+            () = due(&round), if round.is_some() => {
+                if let Some(current) = round.take() {
+                    round = worker.step(current).await;
+                }
+            }
+        }
+    }
+}
+
+async fn due(round: &Option<Round>) {
+    if let Some(not_before) = round.as_ref().and_then(|round| round.not_before) {
+        tokio::time::sleep_until(not_before).await;
+    }
+}
+
+struct Worker {
+    around: Around,
+    section: Arc<Section<TokenFile>>,
+    /// The OAs whose path is noted.
+    noted: HashSet<OaId>,
+    /// The OAs that got a newer set since the round read its page.
+    fresh: HashSet<OaId>,
+    troubles: Troubles,
+    /// How often what is to be done for an OA failed.
+    failures: BTreeMap<OaId, u32>,
+    again: Agenda<OaId>,
+}
+
+/// How far a round has come.
+#[derive(Default)]
+struct Round {
+    stage: Stage,
+    /// What is still to be looked at of the page that was read.
+    files: VecDeque<Wanted>,
+    /// What is still to be removed of it.
+    unwanted: VecDeque<OaId>,
+    not_before: Option<Instant>,
+}
+
+enum Stage {
+    /// Looking for files that are not wanted any more, after this path.
+    Noted(String),
+    /// Looking at the files of the OAs after this one.
+    Wanted(Option<OaId>),
+    /// All pages are read.
+    Ended,
+}
+
+impl Default for Stage {
+    fn default() -> Stage {
+        Stage::Noted(String::new())
+    }
+}
+
+impl Worker {
+    fn is_wanted(&self, oa_id: &OaId) -> bool {
+        self.section.is_about(Some(oa_id)) && self.around.scope.borrow().has(oa_id)
+    }
+
+    fn place(&self, oa_id: &OaId) -> Option<PathBuf> {
+        content::place(&self.section.of.path, oa_id)
+    }
+
+    /// Brings the files of these OAs up to date.
+    async fn publish(&mut self, oas: BTreeSet<OaId>) {
+        let oas: Vec<OaId> = oas.into_iter().collect();
+        for some in oas.chunks(TOGETHER) {
+            let (wanted, unwanted): (Vec<&OaId>, Vec<&OaId>) =
+                some.iter().partition(|oa_id| self.is_wanted(oa_id));
+            let mut unwanted: Vec<OaId> = unwanted.into_iter().cloned().collect();
+            while !unwanted.is_empty() {
+                unwanted = self.remove(unwanted).await;
+            }
+            let mut files = Vec::with_capacity(wanted.len());
+            for oa_id in wanted {
+                self.fresh.insert(oa_id.clone());
+                match self.around.reader.held(oa_id).await {
+                    Ok(Some(held)) => files.extend(self.wanted(oa_id, &held)),
+                    // Nothing is taken away from whoever has an older one.
+                    Ok(None) => self.worked(oa_id),
+                    Err(error) => self.failed(oa_id, &format!("its set cannot be read: {error}")),
+                }
+            }
+            self.put(files, false).await;
+        }
+    }
+
+    /// The file of an OA as it is to be.
+    fn wanted(&mut self, oa_id: &OaId, held: &crate::store::Held) -> Option<Wanted> {
+        let TokenFile { format, mode, owner, group, .. } = self.section.of;
+        match (self.place(oa_id), content::content(format, oa_id, held)) {
+            (Some(path), Ok(content)) => {
+                Some(Wanted { oa_id: oa_id.clone(), path, content, mode, owner, group })
+            }
+            (None, _) => {
+                self.failed(oa_id, "its id cannot stand in a path");
+                None
+            }
+            (_, Err(error)) => {
+                self.failed(oa_id, &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Puts files in their places, all of them, or with `in_a_step` those that a step has time for, and only where they are
+    /// not there yet. Returns the rest.
+    async fn put(&mut self, files: Vec<Wanted>, in_a_step: bool) -> Vec<Wanted> {
+        if files.is_empty() {
+            return files;
+        }
+        if let Err(error) = self.note(&files).await {
+            let detail = format!("the store does not take note of the file: {error}");
+            files.iter().for_each(|file| self.failed(&file.oa_id, &detail));
+            return Vec::new();
+        }
+        let work = move || put_together(files, in_a_step);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Put { done, rest }) => {
+                for (oa_id, outcome) in done {
+                    match outcome {
+                        Ok(()) => self.worked(&oa_id),
+                        Err(detail) => self.failed(&oa_id, &detail),
+                    }
+                }
+                rest
+            }
+            // A panic, which the log has told; the next round looks at them again.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    async fn note(&mut self, files: &[Wanted]) -> Result<(), StoreError> {
+        let is_new = |file: &&Wanted| !self.noted.contains(&file.oa_id);
+        let new: Vec<PublishedFile> = files.iter().filter(is_new).map(published).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let oas: Vec<OaId> = new.iter().map(|file| file.oa_id.clone()).collect();
+        self.around.store.note_published(new).await?;
+        self.noted.extend(oas);
+        Ok(())
+    }
+
+    /// Removes the files of OAs that are not published any more, as many as a step has time for; returns the rest.
+    async fn remove(&mut self, oas: Vec<OaId>) -> Vec<OaId> {
+        let mut paths = Vec::with_capacity(oas.len());
+        for oa_id in oas {
+            self.fresh.insert(oa_id.clone());
+            self.again.strike(&oa_id);
+            match self.place(&oa_id).filter(|_| self.noted.contains(&oa_id)) {
+                Some(path) => paths.push((oa_id, path)),
+                None => {
+                    self.failures.remove(&oa_id);
+                    self.troubles.forget(Some(&oa_id));
+                }
+            }
+        }
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let Ok(Removed { done, rest }) = tokio::task::spawn_blocking(move || remove_together(paths)).await
+        else {
+            return Vec::new();
+        };
+        let gone = done.iter().filter(|(_, outcome)| outcome.is_ok());
+        let gone = gone.filter_map(|(oa_id, _)| Some(self.place(oa_id)?.to_string_lossy().into_owned()));
+        let forgotten = self.around.store.forget_published(gone.collect()).await;
+        for (oa_id, outcome) in done {
+            let outcome =
+                outcome.and(forgotten.as_ref().map(drop).map_err(|error| format!("the store: {error}")));
+            match outcome {
+                Ok(()) => {
+                    self.noted.remove(&oa_id);
+                    self.worked(&oa_id);
+                }
+                Err(detail) => self.failed(&oa_id, &detail),
+            }
+        }
+        rest
+    }
+
+    /// Makes one step of a round. `None`: it has come to its end.
+    async fn step(&mut self, mut round: Round) -> Option<Round> {
+        round.not_before = None;
+        if round.files.is_empty() && round.unwanted.is_empty() {
+            let stage = std::mem::replace(&mut round.stage, Stage::Ended);
+            match self.read(&mut round, &stage).await {
+                Ok(Stage::Ended) => return None,
+                Ok(next) => round.stage = next,
+                Err(error) => {
+                    tracing::debug!(%error, "a round of publishing waits for the store");
+                    round.stage = stage;
+                    round.not_before = Some(Instant::now() + ROUND_AGAIN);
+                    return Some(round);
+                }
+            }
+        }
+        let unwanted: Vec<OaId> = take(&mut round.unwanted, |oa_id| !self.is_wanted(oa_id));
+        for oa_id in self.remove(unwanted).await {
+            round.unwanted.push_back(oa_id);
+        }
+        let files: Vec<Wanted> = take(&mut round.files, |file| !self.fresh.contains(&file.oa_id));
+        let rest = self.put(files, true).await;
+        rest.into_iter().rev().for_each(|file| round.files.push_front(file));
+        Some(round)
+    }
+
+    /// Reads the next page of a round, and says where the one after it begins.
+    async fn read(&mut self, round: &mut Round, stage: &Stage) -> Result<Stage, StoreError> {
+        match stage {
+            Stage::Noted(after) => {
+                let page = self.around.reader.published(after.clone(), PAGE).await?;
+                let Some(last) = page.last().map(|file| file.path.clone()) else {
+                    return Ok(Stage::Wanted(None));
+                };
+                for PublishedFile { path, oa_id } in page {
+                    if self.place(&oa_id).is_some_and(|place| place == Path::new(&path)) {
+                        let is_wanted = self.is_wanted(&oa_id);
+                        self.noted.insert(oa_id.clone());
+                        round.unwanted.extend((!is_wanted).then_some(oa_id));
+                    }
+                }
+                Ok(Stage::Noted(last))
+            }
+            Stage::Wanted(after) => {
+                self.fresh.clear();
+                let page = self.around.reader.held_after(after.clone(), PAGE).await?;
+                let Some((last, _)) = page.last().cloned() else { return Ok(Stage::Ended) };
+                for (oa_id, held) in page {
+                    if let Some(held) = held.filter(|_| self.is_wanted(&oa_id)) {
+                        round.files.extend(self.wanted(&oa_id, &held));
+                    }
+                }
+                Ok(Stage::Wanted(Some(last)))
+            }
+            Stage::Ended => Ok(Stage::Ended),
+        }
+    }
+
+    fn failed(&mut self, oa_id: &OaId, detail: &str) {
+        let failures = self.failures.entry(oa_id.clone()).or_default();
+        *failures += 1;
+        let wait = backoff::of_file(*failures);
+        self.again.put(oa_id.clone(), Instant::now() + wait);
+        let retry_at = self.around.clock.now().plus(wait);
+        self.troubles.failed(&self.section.name, Some(oa_id), detail, Some(retry_at));
+    }
+
+    fn worked(&mut self, oa_id: &OaId) {
+        self.failures.remove(oa_id);
+        self.again.strike(oa_id);
+        self.troubles.worked(&self.section.name, Some(oa_id));
+    }
+
+    /// Tries again what could not be done before.
+    async fn retry(&mut self) {
+        let due = self.again.take_due(Instant::now(), TOGETHER);
+        self.publish(due.into_iter().collect()).await;
+    }
+}
+
+/// The first of them that are still to be done, as many as are done together.
+fn take<T>(from: &mut VecDeque<T>, is_to_be_done: impl Fn(&T) -> bool) -> Vec<T> {
+    let mut taken = Vec::new();
+    while taken.len() < TOGETHER
+        && let Some(one) = from.pop_front()
+    {
+        taken.extend(Some(one).filter(&is_to_be_done));
+    }
+    taken
+}
+
+fn published(file: &Wanted) -> PublishedFile {
+    PublishedFile { path: file.path.to_string_lossy().into_owned(), oa_id: file.oa_id.clone() }
+}
+
+/// What became of each, in words where it failed.
+type Done = Vec<(OaId, Result<(), String>)>;
+
+struct Put {
+    done: Done,
+    rest: Vec<Wanted>,
+}
+
+/// Puts files in their places, and brings their directories to the disk, each once.
+fn put_together(files: Vec<Wanted>, in_a_step: bool) -> Put {
+    let began = Instant::now();
+    let (mut done, mut directories, mut files) = (Done::new(), BTreeMap::new(), files.into_iter());
+    for file in files.by_ref() {
+        if in_a_step && file.is_there() {
+            done.push((file.oa_id, Ok(())));
+        } else {
+            let outcome = file.put().map_err(|error| error.to_string());
+            if let Some(directory) = file.path.parent().filter(|_| outcome.is_ok()) {
+                directories.entry(directory.to_owned()).or_insert_with(Vec::new).push(done.len());
+            }
+            done.push((file.oa_id, outcome));
+        }
+        if in_a_step && began.elapsed() > STEP {
+            break;
+        }
+    }
+    for (directory, in_it) in directories {
+        if let Err(error) = place::sync_directory(&directory) {
+            in_it.into_iter().for_each(|index| done[index].1 = Err(error.to_string()));
+        }
+    }
+    Put { done, rest: files.collect() }
+}
+
+struct Removed {
+    done: Done,
+    rest: Vec<OaId>,
+}
+
+fn remove_together(files: Vec<(OaId, PathBuf)>) -> Removed {
+    let began = Instant::now();
+    let (mut done, mut files) = (Done::new(), files.into_iter());
+    for (oa_id, path) in files.by_ref() {
+        done.push((oa_id, place::remove(&path).map_err(|error| format!("it cannot be removed: {error}"))));
+        if began.elapsed() > STEP {
+            break;
+        }
+    }
+    Removed { done, rest: files.map(|(oa_id, _)| oa_id).collect() }
+}
+
+/// Removes the files of publishers that there are no more: all that are noted, but for those of `templates`.
+pub(super) async fn remove_foreign(around: &Around, templates: &[PathBuf]) -> Result<(), StoreError> {
+    let mut after = String::new();
+    loop {
+        let page = around.reader.published(after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.path.clone();
+        let is_foreign = |file: &PublishedFile| {
+            let place = |template: &PathBuf| content::place(template, &file.oa_id);
+            !templates.iter().filter_map(place).any(|place| place == Path::new(&file.path))
+        };
+        let foreign: Vec<(OaId, PathBuf)> =
+            page.into_iter().filter(is_foreign).map(|file| (file.oa_id, PathBuf::from(file.path))).collect();
+        let mut rest = foreign;
+        while !rest.is_empty() {
+            rest = remove_some_foreign(around, rest).await?;
+        }
+    }
+}
+
+/// Removes some of these files, and returns the others.
+async fn remove_some_foreign(
+    around: &Around,
+    files: Vec<(OaId, PathBuf)>,
+) -> Result<Vec<(OaId, PathBuf)>, StoreError> {
+    let work = move || {
+        let Removed { done, rest } = remove_together(files.clone());
+        let paths: Vec<String> =
+            files.iter().take(done.len()).map(|(_, path)| path.to_string_lossy().into_owned()).collect();
+        (done, paths, files[files.len() - rest.len()..].to_vec())
+    };
+    let Ok((done, paths, rest)) = tokio::task::spawn_blocking(work).await else { return Ok(Vec::new()) };
+    let mut gone = Vec::new();
+    for ((oa_id, outcome), path) in done.into_iter().zip(paths) {
+        match outcome {
+            Ok(()) => gone.push(path),
+            // It stays noted, and the next start or reload tries again.
+            Err(detail) => events::failed(&format!("file {path}"), Some(&oa_id), &detail, None),
+        }
+    }
+    around.store.forget_published(gone).await?;
+    Ok(rest)
+}
