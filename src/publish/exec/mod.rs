@@ -4,10 +4,10 @@
 //! Over all hooks so many run at once; what waits is bounded, and the oldest goes. Nobody else waits for a hook.
 
 mod output;
+mod queue;
 mod run;
 mod words;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -20,14 +20,11 @@ use super::{Around, Section, backoff, events};
 use crate::config::Hook;
 use crate::id::OaId;
 use crate::telemetry::feed::{FeedReader, Happening, Read};
+use queue::{MOST_IN_ALL, MOST_WAITING, Pushed, Queue, Whose};
 use run::{Ended, Run};
 
 /// How many hooks run at once, over all publishers.
 pub(super) const AT_ONCE: usize = 8;
-/// How many events of one OA wait.
-const MOST_WAITING: usize = 16;
-/// How many events wait in all.
-const MOST_IN_ALL: usize = 10_000;
 /// How many events are read at once.
 const READ: usize = 256;
 
@@ -43,10 +40,8 @@ pub(super) async fn work(
     let mut worker = Worker {
         around,
         section,
-        lines: BTreeMap::new(),
-        ready: VecDeque::new(),
+        queue: Queue::default(),
         again: Agenda::default(),
-        count: 0,
         running: JoinSet::new(),
         troubles: Troubles::default(),
     };
@@ -69,11 +64,11 @@ pub(super) async fn work(
             () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                 worker.retry();
             }
-            Ok(permit) = Arc::clone(&permits).acquire_owned(), if !worker.ready.is_empty() => {
+            Ok(permit) = Arc::clone(&permits).acquire_owned(), if worker.queue.has_ready() => {
                 worker.start(permit);
             }
         }
-        if is_retired && worker.lines.is_empty() {
+        if is_retired && worker.queue.is_empty() {
             return;
         }
     }
@@ -84,26 +79,12 @@ pub(super) async fn work(
     }
 }
 
-/// Whose events wait in one line: an OA's, or those that are about none.
-type Whose = Option<OaId>;
-
-/// The events of one OA that wait. The first may be under way.
-#[derive(Default)]
-struct Line {
-    waiting: VecDeque<Arc<Happening>>,
-    failures: u32,
-}
-
 struct Worker {
     around: Around,
     section: Arc<Section<Hook>>,
-    lines: BTreeMap<Whose, Line>,
-    /// Those whose first event may be run.
-    ready: VecDeque<Whose>,
-    /// Those whose first event failed, and is run again.
+    queue: Queue,
+    /// Whose event failed and is run again.
     again: Agenda<Whose>,
-    /// How many events wait in all.
-    count: usize,
     running: JoinSet<(Whose, Ended)>,
     troubles: Troubles,
 }
@@ -127,66 +108,52 @@ impl Worker {
     }
 
     fn enqueue(&mut self, whose: Whose, event: Arc<Happening>) {
-        if self.count >= MOST_IN_ALL {
-            let detail = format!("{MOST_IN_ALL} events wait; those that come now are dropped");
-            return self.troubles.failed(&self.section.name, None, &detail, None);
-        }
-        let line = self.lines.entry(whose.clone()).or_default();
-        line.waiting.push_back(event);
-        self.count += 1;
-        if line.waiting.len() == 1 {
-            self.ready.push_back(whose);
-        } else if line.waiting.len() > MOST_WAITING {
-            // The first may be under way.
-            line.waiting.remove(1);
-            self.count -= 1;
-            let detail = format!("{MOST_WAITING} events wait; the oldest are dropped");
-            self.troubles.failed(&self.section.name, whose.as_ref(), &detail, None);
+        let name = &self.section.name;
+        match self.queue.push(whose.clone(), event) {
+            Pushed::Waits => {}
+            Pushed::InPlaceOfTheOldest => {
+                let detail = format!("{MOST_WAITING} events wait; the oldest are dropped");
+                self.troubles.failed(name, whose.as_ref(), &detail, None);
+            }
+            Pushed::Dropped => {
+                let detail = format!("{MOST_IN_ALL} events wait; those that come now are dropped");
+                self.troubles.failed(name, None, &detail, None);
+            }
         }
     }
 
     /// Starts the next run.
     fn start(&mut self, permit: OwnedSemaphorePermit) {
-        let Some(whose) = self.ready.pop_front() else { return };
-        let Some(line) = self.lines.get(&whose) else { return };
-        let Some(event) = line.waiting.front().cloned() else { return };
+        let Some((whose, event)) = self.queue.next() else { return };
         let (around, section) = (self.around.clone(), Arc::clone(&self.section));
         self.running.spawn(async move {
-            let _permit = permit;
             let ended = run(&around, &section.of, &whose, &event).await;
+            drop(permit);
             (whose, ended)
         });
     }
 
     fn conclude(&mut self, whose: Whose, ended: Ended) {
         let Ended { outcome, said } = ended;
-        said.iter().for_each(|line| events::said(&self.section.name, whose.as_ref(), line));
-        let Some(line) = self.lines.get_mut(&whose) else { return };
+        let name = &self.section.name;
+        said.iter().for_each(|line| events::said(name, whose.as_ref(), line));
         match outcome {
-            Ok(()) => self.troubles.worked(&self.section.name, whose.as_ref()),
+            Ok(()) => self.troubles.worked(name, whose.as_ref()),
             Err(detail) => {
-                line.failures += 1;
-                let wait = backoff::of_hook(line.failures);
+                let wait = backoff::of_hook(self.queue.failed(&whose));
                 let retry_at = wait.map(|wait| self.around.clock.now().plus(wait));
-                self.troubles.failed(&self.section.name, whose.as_ref(), &detail, retry_at);
+                self.troubles.failed(name, whose.as_ref(), &detail, retry_at);
                 if let Some(wait) = wait {
-                    self.again.put(whose, Instant::now() + wait);
-                    return;
+                    return self.again.put(whose, Instant::now() + wait);
                 }
             }
         }
-        line.waiting.pop_front();
-        self.count -= 1;
-        line.failures = 0;
-        if line.waiting.is_empty() {
-            self.lines.remove(&whose);
-        } else {
-            self.ready.push_back(whose);
-        }
+        self.queue.done(whose);
     }
 
     fn retry(&mut self) {
-        self.ready.extend(self.again.take_due(Instant::now(), AT_ONCE));
+        let due = self.again.take_due(Instant::now(), AT_ONCE);
+        due.into_iter().for_each(|whose| self.queue.again(whose));
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn work(around: Around, mut settings: watch::Receiver<Arc<Secti
         let retry = worker.again.next();
         tokio::select! {
             biased;
-            changed = changes.next() => worker.publish(changed).await,
+            changed = changes.next() => worker.publish(changed, How::IfOther).await,
             () = worker.around.stop.cancelled() => return,
             changed = settings.changed() => {
                 if changed.is_err() {
@@ -127,6 +127,17 @@ impl Default for Stage {
     }
 }
 
+/// How files are put in their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// Those that are not there as they are to be.
+    IfOther,
+    /// The same, as many as a step has time for.
+    InAStep,
+    /// Also those that seem to be there: what failed may not last.
+    Anyway,
+}
+
 impl Worker {
     fn is_wanted(&self, oa_id: &OaId) -> bool {
         self.section.is_about(Some(oa_id)) && self.around.scope.borrow().has(oa_id)
@@ -137,7 +148,7 @@ impl Worker {
     }
 
     /// Brings the files of these OAs up to date.
-    async fn publish(&mut self, oas: BTreeSet<OaId>) {
+    async fn publish(&mut self, oas: BTreeSet<OaId>, how: How) {
         let oas: Vec<OaId> = oas.into_iter().collect();
         for some in oas.chunks(TOGETHER) {
             let (wanted, unwanted): (Vec<&OaId>, Vec<&OaId>) =
@@ -156,7 +167,7 @@ impl Worker {
                     Err(error) => self.failed(oa_id, &format!("its set cannot be read: {error}")),
                 }
             }
-            self.put(files, false).await;
+            self.put(files, how).await;
         }
     }
 
@@ -178,9 +189,8 @@ impl Worker {
         }
     }
 
-    /// Puts files in their places, all of them, or with `in_a_step` those that a step has time for, and only where they are
-    /// not there yet. Returns the rest.
-    async fn put(&mut self, files: Vec<Wanted>, in_a_step: bool) -> Vec<Wanted> {
+    /// Puts files in their places. Returns those that there was no time for.
+    async fn put(&mut self, files: Vec<Wanted>, how: How) -> Vec<Wanted> {
         if files.is_empty() {
             return files;
         }
@@ -189,7 +199,7 @@ impl Worker {
             files.iter().for_each(|file| self.failed(&file.oa_id, &detail));
             return Vec::new();
         }
-        let work = move || put_together(files, in_a_step);
+        let work = move || put_together(files, how);
         match tokio::task::spawn_blocking(work).await {
             Ok(Put { done, rest }) => {
                 for (oa_id, outcome) in done {
@@ -276,7 +286,7 @@ impl Worker {
             round.unwanted.push_back(oa_id);
         }
         let files: Vec<Wanted> = take(&mut round.files, |file| !self.fresh.contains(&file.oa_id));
-        let rest = self.put(files, true).await;
+        let rest = self.put(files, How::InAStep).await;
         rest.into_iter().rev().for_each(|file| round.files.push_front(file));
         Some(round)
     }
@@ -331,7 +341,7 @@ impl Worker {
     /// Tries again what could not be done before.
     async fn retry(&mut self) {
         let due = self.again.take_due(Instant::now(), TOGETHER);
-        self.publish(due.into_iter().collect()).await;
+        self.publish(due.into_iter().collect(), How::Anyway).await;
     }
 }
 
@@ -359,11 +369,11 @@ struct Put {
 }
 
 /// Puts files in their places, and brings their directories to the disk, each once.
-fn put_together(files: Vec<Wanted>, in_a_step: bool) -> Put {
+fn put_together(files: Vec<Wanted>, how: How) -> Put {
     let began = Instant::now();
     let (mut done, mut directories, mut files) = (Done::new(), BTreeMap::new(), files.into_iter());
     for file in files.by_ref() {
-        if in_a_step && file.is_there() {
+        if how != How::Anyway && file.is_there() {
             done.push((file.oa_id, Ok(())));
         } else {
             let outcome = file.put().map_err(|error| error.to_string());
@@ -372,7 +382,7 @@ fn put_together(files: Vec<Wanted>, in_a_step: bool) -> Put {
             }
             done.push((file.oa_id, outcome));
         }
-        if in_a_step && began.elapsed() > STEP {
+        if how == How::InAStep && began.elapsed() > STEP {
             break;
         }
     }

@@ -12,11 +12,37 @@ use crate::config::Http;
 /// The wall-clock cap of one try.
 const CAP: Duration = Duration::from_secs(10);
 
-/// Makes a client for this URL.
-///
-/// # Errors
-/// When the CA file or the system's certificates cannot be used.
-pub(super) fn client(http: &Http, url: &Url) -> Result<Client, UnusableClient> {
+/// A server that is told of events.
+pub(super) struct Server {
+    client: Client,
+    url: Url,
+}
+
+impl Server {
+    /// # Errors
+    /// When the CA file or the system's certificates cannot be used.
+    pub(super) fn new(url: Url, http: &Http) -> Result<Server, UnusableClient> {
+        Ok(Server { client: client(http, &url)?, url })
+    }
+
+    /// Sends it, and says in words why it was not taken.
+    pub(super) async fn send(&self, sent: &Sent<'_>) -> Result<(), String> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header("Content-Type", "application/json")
+            .header("X-Zalo-Tokend-Signature", sent.signature)
+            .header("X-Zalo-Tokend-Delivery", sent.delivery)
+            .body(sent.body.to_owned());
+        match request.send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(format!("the server answers {}", answer.status().as_u16())),
+            Err(error) => Err(described(&error.without_url())),
+        }
+    }
+}
+
+fn client(http: &Http, url: &Url) -> Result<Client, UnusableClient> {
     let is_secure = url.scheme() == "https";
     let mut builder = Client::builder()
         .http1_only()
@@ -51,21 +77,6 @@ pub(super) struct Sent<'s> {
     pub(super) body: &'s str,
     pub(super) signature: &'s str,
     pub(super) delivery: &'s str,
-}
-
-/// Sends it, and says in words why it was not taken.
-pub(super) async fn send(client: &Client, url: &Url, sent: &Sent<'_>) -> Result<(), String> {
-    let request = client
-        .post(url.clone())
-        .header("Content-Type", "application/json")
-        .header("X-Zalo-Tokend-Signature", sent.signature)
-        .header("X-Zalo-Tokend-Delivery", sent.delivery)
-        .body(sent.body.to_owned());
-    match request.send().await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(answer) => Err(format!("the server answers {}", answer.status().as_u16())),
-        Err(error) => Err(described(&error.without_url())),
-    }
 }
 
 /// An error on one line, with its causes, without control characters.

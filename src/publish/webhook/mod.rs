@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Client;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,7 +25,7 @@ use crate::id::OaId;
 use crate::secret::Digest;
 use crate::store::{Letter, StoreError, Waiting};
 use crate::telemetry::feed::{FeedReader, Read};
-use client::Sent;
+use client::{Sent, Server};
 
 /// How many letters of one webhook are under way at once.
 const AT_ONCE: usize = 8;
@@ -43,15 +42,14 @@ const SAY_AGAIN: Duration = Duration::from_secs(60);
 pub(super) struct Webhook {
     config: config::Webhook,
     key: Digest,
-    client: Client,
+    server: Server,
 }
 
 impl Webhook {
     /// # Errors
     /// When no client can be made for it.
     pub(super) fn new(config: config::Webhook, http: &Http) -> Result<Webhook, UnusableClient> {
-        let client = client::client(http, &config.url)?;
-        Ok(Webhook { key: config.key(), client, config })
+        Ok(Webhook { key: config.key(), server: Server::new(config.url.clone(), http)?, config })
     }
 
     /// Names it in the store.
@@ -118,7 +116,6 @@ impl Collector<'_> {
                     let went_on = match read {
                         Read::Events(events) => {
                             let letters = self.letters(&events);
-                            failpoint::pass("publish.outbox.posting");
                             self.post(letters).await
                         }
                         Read::Missed(count) => {
@@ -171,6 +168,7 @@ impl Collector<'_> {
         if letters.is_empty() {
             return true;
         }
+        failpoint::pass("publish.outbox.posting");
         let section = Arc::clone(&self.settings.borrow());
         let post = || self.around.store.post(section.of.key, letters.clone(), self.around.clock.now());
         let Some(dropped) = self.patiently(post).await else { return false };
@@ -295,9 +293,8 @@ impl Sender<'_> {
 }
 
 async fn send(webhook: &Webhook, letter: &Waiting, now: Time) -> Result<(), String> {
-    let config::Webhook { url, secret, .. } = &webhook.config;
-    let secret = secret.as_ref().ok_or("there is no secret to sign with")?;
+    let secret = webhook.config.secret.as_ref().ok_or("there is no secret to sign with")?;
     let signature = signature::sign(secret, now, &letter.body).ok_or("the secret signs nothing")?;
     let sent = Sent { body: &letter.body, signature: &signature, delivery: &letter.delivery };
-    client::send(&webhook.client, url, &sent).await
+    webhook.server.send(&sent).await
 }
