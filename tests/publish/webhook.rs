@@ -1,15 +1,20 @@
 //! Events to HTTP servers.
 
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
+use super::harness::rows::ROOMY;
 use super::harness::together::at_each;
-use super::harness::{Bench, FAILPOINT};
+use super::harness::{Bench, FAILPOINT, lock};
 use super::receiver::{Receiver, Told, taken};
-use super::{hold_answer, refresh, until};
+use super::{events_about, hold_answer, refresh, until};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const BOTH: &str = "\"refresh.succeeded\", \"oa.reauthorization_required\"";
@@ -67,42 +72,81 @@ async fn an_event_is_posted_signed_and_without_a_token() {
 async fn what_is_not_taken_comes_again_under_the_same_id_in_order_and_holds_up_no_other_oa() {
     let elsewhere = Receiver::willing().await;
     let redirect = format!("302 Found\r\nLocation: http://{}/", elsewhere.address);
-    // Of OA 7 the first four tries go wrong, each in another way.
-    let answers = [Some("500 No".to_owned()), Some("410 Gone".to_owned()), None, Some(redirect)];
-    let of_seven = std::sync::atomic::AtomicUsize::new(0);
+    // The first try for each of these goes wrong, each in another way.
+    let answers = [
+        ("1", Some("500 No".to_owned())),
+        ("2", Some("410 Gone".to_owned())),
+        ("3", None),
+        ("4", Some(redirect)),
+        ("5", taken()),
+    ];
+    let (oas, open) = (answers.clone().map(|(oa, _)| oa), Mutex::new(BTreeMap::from(answers)));
     let receiver = Receiver::start(move |_, told| {
-        if !told.is_about("7") {
-            return taken();
-        }
-        let number = of_seven.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        answers.get(number).cloned().unwrap_or_else(taken)
+        let event = told.json();
+        lock(&open).remove(event["oa_id"].as_str().expect("an OA")).unwrap_or_else(taken)
     })
     .await;
     let bench = bench_for(&receiver, BOTH).await;
-    bench.add_granted_oa("7").await;
-    bench.add_granted_oa("8").await;
+    bench.set_refresh(ROOMY);
+    for oa in oas {
+        bench.add_granted_oa(oa).await;
+    }
     let mut daemon = bench.start().await;
-    refresh(&bench, "7").await;
-    refresh(&bench, "7").await;
-    refresh(&bench, "8").await;
+    for _ in 0..2 {
+        for oa in oas {
+            refresh(&bench, oa).await;
+        }
+    }
     let of =
         |oa: &str| -> Vec<Told> { receiver.told().into_iter().filter(|told| told.is_about(oa)).collect() };
-    until("both of 7 are taken", || of("7").len() == 6).await;
-    let of_seven = of("7");
-    let generations: Vec<_> = of_seven.iter().map(|told| told.json()["generation"].as_u64()).collect();
-    assert_eq!(generations, [2, 2, 2, 2, 2, 3].map(Some), "the second waits for the first");
-    assert!(of_seven[..5].iter().all(|told| told.delivery() == of_seven[0].delivery()));
-    assert!(of_seven.iter().all(|told| signed_at(told) > 0), "each try is signed");
-    let all = receiver.told();
-    let place = |is_it: &dyn Fn(&Told) -> bool| all.iter().position(is_it).expect("told");
-    let last_of_seven = place(&|told| told.is_about("7") && told.json()["generation"] == 3);
-    assert!(place(&|told| told.is_about("8")) < last_of_seven);
-    daemon.wait_for_oa("publish.recovered", "7").await;
+    until("all are taken", || oas.map(|oa| of(oa).len()) == [3, 3, 3, 3, 2]).await;
+    for oa in &oas[..4] {
+        let told = of(oa);
+        let generations: Vec<_> = told.iter().map(|told| told.json()["generation"].as_u64()).collect();
+        assert_eq!(generations, [2, 2, 3].map(Some), "{oa}: the second waits for the first");
+        assert_eq!(told[0].delivery(), told[1].delivery(), "{oa}");
+        assert!(told.iter().all(|told| signed_at(told) > 0), "{oa}: each try is signed");
+        daemon.wait_for_oa("publish.recovered", oa).await;
+        assert_eq!(events_about(&daemon, "publish.failed", oa), 1);
+    }
     assert!(daemon.stop().await.success());
     let failed = daemon.events("publish.failed");
-    assert_eq!(failed.len(), 1, "{failed:?}");
-    assert!(failed[0]["detail"].as_str().is_some_and(|detail| detail.contains("500")), "{failed:?}");
+    let detail =
+        |oa: &str| failed.iter().find(|event| event["oa_id"] == oa).expect("told")["detail"].to_string();
+    assert!(
+        detail("1").contains("500") && detail("2").contains("410") && detail("4").contains("302"),
+        "{failed:?}"
+    );
     assert!(elsewhere.told().is_empty(), "no redirect is followed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_readme_tell_a_right_signature_from_a_wrong_one() {
+    let receiver = Receiver::willing().await;
+    let bench = bench_for(&receiver, BOTH).await;
+    bench.add_granted_oa("7").await;
+    let mut daemon = bench.start().await;
+    refresh(&bench, "7").await;
+    let told = receiver.wait_for(1).await.remove(0);
+    assert!(daemon.stop().await.success());
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("read");
+    let commands =
+        readme.split("```sh\n").find(|block| block.starts_with("t=${signature")).expect("they are there");
+    let commands = commands.split("\n```").next().expect("an end");
+    let verify = |secret: &str, body: &str| {
+        std::fs::write(bench.path("body"), body).expect("written");
+        let status = Command::new("sh")
+            .args(["-euc", commands])
+            .current_dir(bench.directory.path())
+            .env("signature", &told.headers["x-zalo-tokend-signature"])
+            .env("secret", secret)
+            .status();
+        status.expect("sh runs").success()
+    };
+    assert!(verify(SECRET, &told.body));
+    assert!(!verify(&SECRET.replace('0', "1"), &told.body));
+    assert!(!verify(SECRET, &told.body.replace('2', "3")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

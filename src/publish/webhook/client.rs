@@ -92,3 +92,22 @@ fn described(error: &dyn Error) -> String {
     }
     words.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_waited_for_ten_seconds() {
+        // The system takes the connection, and nobody reads what comes.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("bound");
+        let url = Url::parse(&format!("http://{address}/secret")).expect("a URL");
+        let server = Server::new(url, &Http::default()).expect("a client");
+        let began = tokio::time::Instant::now();
+        let sent = Sent { body: "{}", signature: "t=0,v1=0", delivery: "1" };
+        let outcome = server.send(&sent).await;
+        assert!(began.elapsed() >= CAP && began.elapsed() < 2 * CAP, "{:?}", began.elapsed());
+        assert!(outcome.is_err_and(|detail| detail.contains("timed out") && !detail.contains("secret")));
+    }
+}
