@@ -33,8 +33,11 @@ const LONGEST_URL: usize = 2_048;
 
 /// The events that hooks and webhooks may be told of: all of the log's, but for what the publishers say themselves, and
 /// `daemon.stopped`, which comes when they have ended.
-pub const EVENTS: [&str; 35] = [
+pub const EVENTS: [&str; 41] = [
+    "access.denied",
     "access_token.expired",
+    "api.listening",
+    "api.unavailable",
     "app.braked",
     "app.old_token_outlives",
     "app.refused",
@@ -50,6 +53,8 @@ pub const EVENTS: [&str; 35] = [
     "oa.app_changed",
     "oa.awaiting_grant",
     "oa.decision_needed",
+    "oa.dismissed",
+    "oa.enlisted",
     "oa.imported",
     "oa.reauthorization_required",
     "oa.resolved",
@@ -69,6 +74,7 @@ pub const EVENTS: [&str; 35] = [
     "store.failed",
     "store.recovered",
     "store.slot_torn",
+    "token.reported",
 ];
 
 /// One `[[publish]]`.

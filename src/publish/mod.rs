@@ -11,6 +11,8 @@ mod backoff;
 mod events;
 mod exec;
 mod file;
+#[cfg(test)]
+mod tests;
 mod trouble;
 mod webhook;
 

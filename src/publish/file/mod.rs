@@ -6,8 +6,10 @@
 //!
 //! A path is noted in the store before its file is made. By that each round finds what is ours and not wanted any more.
 
+mod cleaning;
 mod content;
 mod place;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -18,20 +20,20 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::agenda::Agenda;
+use super::backoff;
 use super::trouble::Troubles;
 use super::{Around, Section};
-use super::{backoff, events};
 use crate::config::TokenFile;
 use crate::id::OaId;
 use crate::store::{PublishedFile, StoreError};
+pub(super) use cleaning::remove_foreign;
 use place::Wanted;
+use together::{How, Put, Removed};
 
 /// How many files are written before the next look at what else there is to do.
 const TOGETHER: usize = 16;
 /// How many rows a round reads at once.
 const PAGE: usize = 256;
-/// How long a step of a round works, but for the file that it is at.
-const STEP: Duration = Duration::from_millis(2);
 /// How soon a round goes on when the store could not be read.
 const ROUND_AGAIN: Duration = Duration::from_secs(1);
 
@@ -127,17 +129,6 @@ impl Default for Stage {
     }
 }
 
-/// How files are put in their places.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// Those that are not there as they are to be.
-    IfOther,
-    /// The same, as many as a step has time for.
-    InAStep,
-    /// Also those that seem to be there: what failed may not last.
-    Anyway,
-}
-
 impl Worker {
     fn is_wanted(&self, oa_id: &OaId) -> bool {
         self.section.is_about(Some(oa_id)) && self.around.scope.borrow().has(oa_id)
@@ -199,7 +190,7 @@ impl Worker {
             files.iter().for_each(|file| self.failed(&file.oa_id, &detail));
             return Vec::new();
         }
-        let work = move || put_together(files, how);
+        let work = move || together::put(files, how);
         match tokio::task::spawn_blocking(work).await {
             Ok(Put { done, rest }) => {
                 for (oa_id, outcome) in done {
@@ -244,7 +235,7 @@ impl Worker {
         if paths.is_empty() {
             return Vec::new();
         }
-        let Ok(Removed { done, rest }) = tokio::task::spawn_blocking(move || remove_together(paths)).await
+        let Ok(Removed { done, rest }) = tokio::task::spawn_blocking(move || together::remove(paths)).await
         else {
             return Vec::new();
         };
@@ -358,99 +349,4 @@ fn take<T>(from: &mut VecDeque<T>, is_to_be_done: impl Fn(&T) -> bool) -> Vec<T>
 
 fn published(file: &Wanted) -> PublishedFile {
     PublishedFile { path: file.path.to_string_lossy().into_owned(), oa_id: file.oa_id.clone() }
-}
-
-/// What became of each, in words where it failed.
-type Done = Vec<(OaId, Result<(), String>)>;
-
-struct Put {
-    done: Done,
-    rest: Vec<Wanted>,
-}
-
-/// Puts files in their places, and brings their directories to the disk, each once.
-fn put_together(files: Vec<Wanted>, how: How) -> Put {
-    let began = Instant::now();
-    let (mut done, mut directories, mut files) = (Done::new(), BTreeMap::new(), files.into_iter());
-    for file in files.by_ref() {
-        if how != How::Anyway && file.is_there() {
-            done.push((file.oa_id, Ok(())));
-        } else {
-            let outcome = file.put().map_err(|error| error.to_string());
-            if let Some(directory) = file.path.parent().filter(|_| outcome.is_ok()) {
-                directories.entry(directory.to_owned()).or_insert_with(Vec::new).push(done.len());
-            }
-            done.push((file.oa_id, outcome));
-        }
-        if how == How::InAStep && began.elapsed() > STEP {
-            break;
-        }
-    }
-    for (directory, in_it) in directories {
-        if let Err(error) = place::sync_directory(&directory) {
-            in_it.into_iter().for_each(|index| done[index].1 = Err(error.to_string()));
-        }
-    }
-    Put { done, rest: files.collect() }
-}
-
-struct Removed {
-    done: Done,
-    rest: Vec<OaId>,
-}
-
-fn remove_together(files: Vec<(OaId, PathBuf)>) -> Removed {
-    let began = Instant::now();
-    let (mut done, mut files) = (Done::new(), files.into_iter());
-    for (oa_id, path) in files.by_ref() {
-        done.push((oa_id, place::remove(&path).map_err(|error| format!("it cannot be removed: {error}"))));
-        if began.elapsed() > STEP {
-            break;
-        }
-    }
-    Removed { done, rest: files.map(|(oa_id, _)| oa_id).collect() }
-}
-
-/// Removes the files of publishers that there are no more: all that are noted, but for those of `templates`.
-pub(super) async fn remove_foreign(around: &Around, templates: &[PathBuf]) -> Result<(), StoreError> {
-    let mut after = String::new();
-    loop {
-        let page = around.reader.published(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.path.clone();
-        let is_foreign = |file: &PublishedFile| {
-            let place = |template: &PathBuf| content::place(template, &file.oa_id);
-            !templates.iter().filter_map(place).any(|place| place == Path::new(&file.path))
-        };
-        let foreign: Vec<(OaId, PathBuf)> =
-            page.into_iter().filter(is_foreign).map(|file| (file.oa_id, PathBuf::from(file.path))).collect();
-        let mut rest = foreign;
-        while !rest.is_empty() {
-            rest = remove_some_foreign(around, rest).await?;
-        }
-    }
-}
-
-/// Removes some of these files, and returns the others.
-async fn remove_some_foreign(
-    around: &Around,
-    files: Vec<(OaId, PathBuf)>,
-) -> Result<Vec<(OaId, PathBuf)>, StoreError> {
-    let work = move || {
-        let Removed { done, rest } = remove_together(files.clone());
-        let paths: Vec<String> =
-            files.iter().take(done.len()).map(|(_, path)| path.to_string_lossy().into_owned()).collect();
-        (done, paths, files[files.len() - rest.len()..].to_vec())
-    };
-    let Ok((done, paths, rest)) = tokio::task::spawn_blocking(work).await else { return Ok(Vec::new()) };
-    let mut gone = Vec::new();
-    for ((oa_id, outcome), path) in done.into_iter().zip(paths) {
-        match outcome {
-            Ok(()) => gone.push(path),
-            // It stays noted, and the next start or reload tries again.
-            Err(detail) => events::failed(&format!("file {path}"), Some(&oa_id), &detail, None),
-        }
-    }
-    around.store.forget_published(gone).await?;
-    Ok(rest)
 }

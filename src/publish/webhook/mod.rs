@@ -35,6 +35,8 @@ const READ: usize = 256;
 const PAGE: usize = 256;
 /// How soon the store is asked again that did not answer well.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a stop waits for the answers to what is under way.
+const AT_A_STOP: Duration = Duration::from_secs(2);
 /// How often it is said at most that letters are given up.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
 
@@ -221,8 +223,7 @@ impl Sender<'_> {
             let wait = self.begin().await;
             tokio::select! {
                 biased;
-                // What is under way is sent again by the next run.
-                () = self.around.stop.cancelled() => return,
+                () = self.around.stop.cancelled() => return self.finish().await,
                 Some(ended) = self.running.join_next() => {
                     if let Ok((letter, outcome)) = ended {
                         self.conclude(letter, outcome).await;
@@ -233,6 +234,19 @@ impl Sender<'_> {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// Hears what becomes of the letters under way. Those that are not answered soon are sent again by the next run.
+    async fn finish(&mut self) {
+        let all = async {
+            while let Some(ended) = self.running.join_next().await {
+                if let Ok((letter, outcome)) = ended {
+                    self.conclude(letter, outcome).await;
+                }
+            }
+        };
+        // What is not over by then is dropped.
+        tokio::time::timeout(AT_A_STOP, all).await.ok();
     }
 
     /// Begins to send what is due, and says how long until there may be more.
