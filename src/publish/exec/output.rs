@@ -35,7 +35,8 @@ pub(super) fn lines(heard: &[Heard], token: Option<&Secret>) -> Vec<String> {
                 is_more = true;
                 break;
             }
-            let end = shown.floor_char_boundary(room.min(shown.len()));
+            let fits = |end: &usize| shown.is_char_boundary(*end);
+            let end = (0..=room.min(shown.len())).rev().find(fits).unwrap_or(0);
             is_more |= end < shown.len();
             room -= end;
             lines.push(shown[..end].to_owned());
