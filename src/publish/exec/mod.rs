@@ -140,7 +140,8 @@ impl Worker {
         match outcome {
             Ok(()) => self.troubles.worked(name, whose.as_ref()),
             Err(detail) => {
-                let wait = backoff::of_hook(self.queue.failed(&whose));
+                let is_over = self.around.stop.is_cancelled();
+                let wait = backoff::of_hook(self.queue.failed(&whose)).filter(|_| !is_over);
                 let retry_at = wait.map(|wait| self.around.clock.now().plus(wait));
                 self.troubles.failed(name, whose.as_ref(), &detail, retry_at);
                 if let Some(wait) = wait {

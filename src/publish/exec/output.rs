@@ -5,6 +5,8 @@ use crate::secret::Secret;
 
 /// How much of a run goes into the log, in bytes.
 const MOST: usize = 4 << 10;
+/// What each line takes of that beside its text: they are not without number.
+const OF_A_LINE: usize = 32;
 
 /// What one stream of a run brought, up to what is kept of it.
 #[derive(Debug, Default)]
@@ -38,7 +40,7 @@ pub(super) fn lines(heard: &[Heard], token: Option<&Secret>) -> Vec<String> {
             let fits = |end: &usize| shown.is_char_boundary(*end);
             let end = (0..=room.min(shown.len())).rev().find(fits).unwrap_or(0);
             is_more |= end < shown.len();
-            room -= end;
+            room = room.saturating_sub(end + OF_A_LINE);
             lines.push(shown[..end].to_owned());
         }
     }
@@ -83,6 +85,7 @@ mod tests {
         let lines = said(&[&long, b"after"], None);
         assert_eq!(lines.len(), 2);
         assert_eq!((lines[0].len(), lines[1].as_str()), (MOST, "… more"));
+        assert!(said(&["x\n".repeat(MOST).as_bytes()], None).len() < 150);
         let many = said(&["ä\n".repeat(3 * MOST).as_bytes()], None);
         assert!(many.iter().map(String::len).sum::<usize>() <= MOST + "… more".len());
         assert_eq!(many.last().map(String::as_str), Some("… more"));

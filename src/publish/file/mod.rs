@@ -47,13 +47,14 @@ pub(super) async fn work(around: Around, mut settings: watch::Receiver<Arc<Secti
         around,
         section,
         noted: HashSet::new(),
-        fresh: HashSet::new(),
+        fresh: None,
         troubles: Troubles::default(),
         failures: BTreeMap::new(),
         again: Agenda::default(),
     };
     let mut round = Some(Round::default());
     loop {
+        worker.is_going_round(round.is_some());
         let retry = worker.again.next();
         tokio::select! {
             biased;
@@ -95,8 +96,8 @@ struct Worker {
     section: Arc<Section<TokenFile>>,
     /// The OAs whose path is noted.
     noted: HashSet<OaId>,
-    /// The OAs that got a newer set since the round read its page.
-    fresh: HashSet<OaId>,
+    /// The OAs that got a newer set since the round read its page; `None`: no round is made.
+    fresh: Option<HashSet<OaId>>,
     troubles: Troubles,
     /// How often what is to be done for an OA failed.
     failures: BTreeMap<OaId, u32>,
@@ -134,6 +135,29 @@ impl Worker {
         self.section.is_about(Some(oa_id)) && self.around.scope.borrow().has(oa_id)
     }
 
+    fn is_going_round(&mut self, is: bool) {
+        self.fresh = if is { Some(self.fresh.take().unwrap_or_default()) } else { None };
+    }
+
+    /// What a round read of this OA is not used any more.
+    fn note_fresh(&mut self, oa_id: &OaId) {
+        if let Some(fresh) = &mut self.fresh {
+            fresh.insert(oa_id.clone());
+        }
+    }
+
+    fn is_fresh(&self, oa_id: &OaId) -> bool {
+        self.fresh.as_ref().is_some_and(|fresh| fresh.contains(oa_id))
+    }
+
+    /// Is this path another OA's by now? It may be, where the config gives it to one OA after the other.
+    fn is_others(&self, path: &str, oa_id: &OaId) -> bool {
+        let others = self.section.oas.iter().flatten().filter(|other| *other != oa_id);
+        others.filter(|other| self.noted.contains(*other)).any(|other| {
+            self.is_wanted(other) && self.place(other).is_some_and(|place| place == Path::new(path))
+        })
+    }
+
     fn place(&self, oa_id: &OaId) -> Option<PathBuf> {
         content::place(&self.section.of.path, oa_id)
     }
@@ -150,7 +174,7 @@ impl Worker {
             }
             let mut files = Vec::with_capacity(wanted.len());
             for oa_id in wanted {
-                self.fresh.insert(oa_id.clone());
+                self.note_fresh(oa_id);
                 match self.around.reader.held(oa_id).await {
                     Ok(Some(held)) => files.extend(self.wanted(oa_id, &held)),
                     // Nothing is taken away from whoever has an older one.
@@ -222,7 +246,7 @@ impl Worker {
     async fn remove(&mut self, oas: Vec<OaId>) -> Vec<OaId> {
         let mut paths = Vec::with_capacity(oas.len());
         for oa_id in oas {
-            self.fresh.insert(oa_id.clone());
+            self.note_fresh(&oa_id);
             self.again.strike(&oa_id);
             match self.place(&oa_id).filter(|_| self.noted.contains(&oa_id)) {
                 Some(path) => paths.push((oa_id, path)),
@@ -276,7 +300,7 @@ impl Worker {
         for oa_id in self.remove(unwanted).await {
             round.unwanted.push_back(oa_id);
         }
-        let files: Vec<Wanted> = take(&mut round.files, |file| !self.fresh.contains(&file.oa_id));
+        let files: Vec<Wanted> = take(&mut round.files, |file| !self.is_fresh(&file.oa_id));
         let rest = self.put(files, How::InAStep).await;
         rest.into_iter().rev().for_each(|file| round.files.push_front(file));
         Some(round)
@@ -292,7 +316,7 @@ impl Worker {
                 };
                 for PublishedFile { path, oa_id } in page {
                     if self.place(&oa_id).is_some_and(|place| place == Path::new(&path)) {
-                        let is_wanted = self.is_wanted(&oa_id);
+                        let is_wanted = self.is_wanted(&oa_id) || self.is_others(&path, &oa_id);
                         self.noted.insert(oa_id.clone());
                         round.unwanted.extend((!is_wanted).then_some(oa_id));
                     }
@@ -300,7 +324,7 @@ impl Worker {
                 Ok(Stage::Noted(last))
             }
             Stage::Wanted(after) => {
-                self.fresh.clear();
+                self.fresh = Some(HashSet::new());
                 let page = self.around.reader.held_after(after.clone(), PAGE).await?;
                 let Some((last, _)) = page.last().cloned() else { return Ok(Stage::Ended) };
                 for (oa_id, held) in page {

@@ -81,8 +81,10 @@ impl Wanted {
         file.write_all(self.content.expose().as_bytes())?;
         // First whose it is, then who of them may read it.
         if self.owner.is_some() || self.group.is_some() {
-            fchown(&file, self.owner, self.group)
-                .map_err(|error| io::Error::new(error.kind(), format!("its owner or group: {error}")))?;
+            fchown(&file, self.owner, self.group).map_err(|error| {
+                let what = format!("its owner or group: {error}; under systemd a drop-in has to allow that");
+                io::Error::new(error.kind(), what)
+            })?;
         }
         file.set_permissions(Permissions::from_mode(self.mode))?;
         file.sync_all()
