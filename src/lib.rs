@@ -18,8 +18,8 @@
 //!  (store)             last byte, read the       next plan
 //!                      whole answer
 //!
-//!  keeper    keeper    zalo, store               rotation,    keeper
-//!                                                store
+//!  keeper    keeper    zalo, store               rotation,    keeper,
+//!                                                store        publish
 //! ```
 //!
 //! An attempt that passed the gate and has no verdict leaves its OA *uncertain*, durably. Zalo is then asked with
@@ -32,6 +32,8 @@
 //! |---|---|
 //! | [`cli`] | the commands: each reads arguments, calls the rooms that know, and prints |
 //! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, reload, the control socket, the log's events, signals, systemd |
+//! | [`publish`] | tokens in files, events to programs and servers: it reads what is durable, and no refresh waits for it |
+//! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
@@ -50,14 +52,17 @@
 //!  cli ──► keeper ──► store ──┬──► rotation ──► oauth ──► secret, id
 //!   │        │    └─► zalo  ──┘       │                        ▲
 //!   │        ├──────► config ─────────┤ (rotation::timing)     │
-//!   │        └──────► telemetry       └──────► clock           │
+//!   │        ├──────► telemetry       └──────► clock           │
+//!   │        └──────► api, publish ──► store, config, telemetry, …
 //!   └──────► simulator ──► clock, secret, id ──────────────────┘
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
 //! other. `config` imports `clock`, `secret`, `id` and `rotation::timing`; `simulator` imports `clock`, `secret` and
-//! `id`; `telemetry`, `clock`, `secret`, `id` and `failpoint` import nothing of ours. `keeper`, `store` and `zalo` have
-//! failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every roll are arguments.
+//! `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them, and know neither each other nor
+//! the keeper; `telemetry` imports `clock`; `clock`, `secret`, `id` and `failpoint` import nothing of ours. `keeper`, `publish`,
+//! `store` and `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every
+//! roll are arguments.
 //!
 //! # Where to begin reading
 //!
@@ -92,6 +97,7 @@ pub mod failpoint;
 pub mod id;
 pub mod keeper;
 pub mod oauth;
+pub mod publish;
 pub mod rotation;
 pub mod secret;
 pub mod simulator;

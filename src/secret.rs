@@ -55,7 +55,7 @@ impl Digest {
     }
 
     /// From the 32 bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Digest {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Digest {
         Digest(bytes)
     }
 }

@@ -61,6 +61,15 @@ fn the_event_table_is_the_log() {
 }
 
 #[test]
+fn hooks_may_be_told_of_all_events_but_those_of_their_own_and_the_last() {
+    let may: BTreeSet<String> = zalo_tokend::config::EVENTS.iter().map(|event| (*event).to_owned()).collect();
+    let is_told = |name: &&String| !name.starts_with("publish.") && *name != "daemon.stopped";
+    let said: BTreeSet<String> = events_of_the_program().keys().filter(is_told).cloned().collect();
+    assert_eq!(may, said, "src/config/publish.rs on the left, the program on the right");
+    assert!(zalo_tokend::config::EVENTS.is_sorted());
+}
+
+#[test]
 fn the_first_two_commands_are_there_and_ci_runs_them() {
     let readme = read("README.md");
     let commands: Vec<&str> =

@@ -11,7 +11,7 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("api", &["store", "config", "telemetry", "clock", "id", "secret", "oauth", "failpoint"]),
     ("cli", ALL),
@@ -19,6 +19,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
         "keeper",
         &[
             "api",
+            "publish",
             "store",
             "zalo",
             "config",
@@ -31,6 +32,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "failpoint",
         ],
     ),
+    ("publish", &["store", "config", "telemetry", "clock", "secret", "id", "failpoint"]),
     ("store", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
     ("zalo", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
     ("rotation", &["oauth", "clock", "secret", "id"]),
@@ -47,6 +49,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
 const ALL: &[&str] = &[
     "api",
     "keeper",
+    "publish",
     "store",
     "zalo",
     "rotation",
@@ -355,7 +358,10 @@ fn http_stays_behind_the_door() {
     let is_wrong = |line: &str| {
         after_word(line, "reqwest").any(|rest| !rest.starts_with("::Url;") && !rest.starts_with("::Url "))
     };
-    hold(&find(|source| source.room() != "zalo", "reqwest outside zalo", is_wrong));
+    // Webhooks have a client of their own: no token goes through it, and nothing behind the door knows of it.
+    let is_elsewhere =
+        |source: &Source| source.room() != "zalo" && source.name != "publish/webhook/client.rs";
+    hold(&find(is_elsewhere, "reqwest outside zalo", is_wrong));
 }
 
 #[test]

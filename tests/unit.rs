@@ -87,6 +87,9 @@ fn the_store_belongs_to_one_lasting_user_and_to_nobody_else() {
         ("Service Group", "zalo-tokend", "a secret of root with mode 0640 is read by this group"),
         ("Service StateDirectory", "zalo-tokend", "the store's default place is /var/lib/zalo-tokend"),
         ("Service StateDirectoryMode", "0700", "the tokens are in it"),
+        ("Service RuntimeDirectory", "zalo-tokend", "what is handed out is in /run/zalo-tokend"),
+        ("Service RuntimeDirectoryMode", "0755", "others have to come to what is handed out to them"),
+        ("Service RuntimeDirectoryPreserve", "restart", "who reads a token file finds it over an upgrade"),
         ("Service UMask", "0077", "the tokens are in what it makes"),
         ("Service LimitCORE", "0", "the tokens are in its memory"),
         ("Service MemorySwapMax", "0", "the tokens are in its memory"),
@@ -139,8 +142,8 @@ fn programs_reach_the_socket_by_a_group_that_may_read_no_secret() {
 fn it_may_do_nothing_that_it_does_not_need_and_all_that_it_needs() {
     hold(&[
         ("Service CapabilityBoundingSet", "", "it needs none"),
-        ("Service ProtectSystem", "strict", "it writes into its state directory only"),
-        ("Service NoNewPrivileges", "yes", "it starts nothing"),
+        ("Service ProtectSystem", "strict", "it writes into directories of its own only"),
+        ("Service NoNewPrivileges", "yes", "what it starts, hooks alone, needs no more"),
         ("Service RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX", "Zalo, and this machine's services"),
         ("Service MemoryDenyWriteExecute", "yes", "it makes no code"),
     ]);

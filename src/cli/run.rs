@@ -6,6 +6,7 @@ use super::{Failure, exit, owner, runtime};
 use crate::api;
 use crate::config::Config;
 use crate::keeper::{self, Caught, RunError};
+use crate::publish::PublishError;
 use crate::telemetry;
 
 /// How long work that blocks, such as a name look-up that hangs, may hold up the end of the process.
@@ -35,10 +36,15 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Failure {
         let exit_code = match error {
             RunError::Store(error) => return Failure::from(error),
-            RunError::Unusable(_) | RunError::Client(_) | RunError::Schedule(_) => exit::CONFIG,
-            RunError::System(_) | RunError::Ended(_) | RunError::Hangs | RunError::Internal(_) => {
-                exit::FAILED
-            }
+            RunError::Unusable(_)
+            | RunError::Client(_)
+            | RunError::Publish(PublishError::Client(_))
+            | RunError::Schedule(_) => exit::CONFIG,
+            RunError::System(_)
+            | RunError::Ended(_)
+            | RunError::Publish(PublishError::Store(_))
+            | RunError::Hangs
+            | RunError::Internal(_) => exit::FAILED,
         };
         Failure::new(exit_code, error.to_string())
     }

@@ -127,8 +127,8 @@ fn mode(text: &str) -> Result<u32, Wrong> {
     }
 }
 
-fn user(text: &str) -> Result<u32, Wrong> {
-    let right = "name a user of this machine, or write its number with `uid`";
+pub(super) fn user(text: &str) -> Result<u32, Wrong> {
+    let right = "name a user of this machine, or in [[access]] write its number with `uid`";
     match nix::unistd::User::from_name(text) {
         Ok(Some(user)) => Ok(user.uid.as_raw()),
         Ok(None) => Err(Wrong::new("names a user that there is not", right)),
@@ -136,7 +136,7 @@ fn user(text: &str) -> Result<u32, Wrong> {
     }
 }
 
-fn group(text: &str) -> Result<u32, Wrong> {
+pub(super) fn group(text: &str) -> Result<u32, Wrong> {
     let right = "name a group of this machine, or in [[access]] write its number with `gid`";
     match nix::unistd::Group::from_name(text) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),
@@ -167,7 +167,8 @@ fn listen(section: &Section<'_, '_>, access: &[Access], report: &mut Report<'_>)
 
 /// One rule. Its problems are reported.
 fn access(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) -> Option<Access> {
-    let (who, oas, verbs) = (who(section, around, report), oas(section, report), verbs(section, report));
+    let (who, oas, verbs) =
+        (who(section, around, report), oas(section, "[[access]]", report), verbs(section, report));
     Some(Access { who: who?, oas: oas?, verbs: verbs? })
 }
 
@@ -214,11 +215,15 @@ fn token(path: &Path, secrets: Secrets) -> Result<Option<Secret>, Wrong> {
 }
 
 /// Which OAs: `None` inside for all of them.
-fn oas(section: &Section<'_, '_>, report: &mut Report<'_>) -> Option<Option<BTreeSet<OaId>>> {
+pub(super) fn oas(
+    section: &Section<'_, '_>,
+    header: &str,
+    report: &mut Report<'_>,
+) -> Option<Option<BTreeSet<OaId>>> {
     let example = "[\"*\"]";
     if section.position("oas").is_none() {
         let right = "add oas = [\"*\"] for all OAs, or name them";
-        report.lack(section.at, "this [[access]] does not say which OAs", right);
+        report.lack(section.at, format!("this {header} does not say which OAs"), right);
         return None;
     }
     let mut oas = BTreeSet::new();

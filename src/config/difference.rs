@@ -40,6 +40,7 @@ impl Difference {
             ),
             ("schedule", old.schedule != new.schedule),
             ("api", old.api != new.api),
+            ("publish", old.publish != new.publish),
         ];
         Difference {
             added: oas.added.len() + apps.added.len(),
@@ -150,6 +151,7 @@ mod tests {
             ("[refresh_token]\nremind = []", "refresh_token"),
             ("[schedule]\nsweep = \"*/2 * * * * *\"", "schedule"),
             ("[api]", "api"),
+            ("[[publish]]\nfile = \"/x/{oa_id}\"\noas = [\"*\"]", "publish"),
         ] {
             assert_eq!(Difference::between(&old, &config(text)).sections, [section], "{text}");
         }

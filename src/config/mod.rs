@@ -12,6 +12,7 @@ mod files;
 mod fleet;
 mod plain;
 mod problems;
+mod publish;
 mod schema;
 mod section;
 mod settings;
@@ -30,6 +31,7 @@ use url::Url;
 pub use api::{Access, Api, Verb, Who};
 pub use difference::Difference;
 pub use problems::Problems;
+pub use publish::{EVENTS, Format, Hook, OA_ID, Publish, Publisher, TokenFile, Webhook};
 
 use crate::id::{AppId, Fleet};
 use crate::rotation::timing::Timing;
@@ -100,6 +102,8 @@ pub struct Config {
     pub oas: Arc<Fleet>,
     /// The consumers' API; `None`: the file does not have it.
     pub api: Option<Api>,
+    /// Where tokens and events are handed out to without being asked for.
+    pub publish: Vec<Publish>,
     /// Unwise things that only reading the files could tell.
     notes: Vec<String>,
 }

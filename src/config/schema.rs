@@ -54,9 +54,27 @@ pub(super) static API: Entry = one(
 pub(super) static ACCESS: Entry =
     list("access", &["user", "group", "uid", "gid", "token_file", "oas", "verbs"]);
 
+pub(super) static PUBLISH: Entry = list(
+    "publish",
+    &[
+        "oas",
+        "file",
+        "format",
+        "mode",
+        "owner",
+        "group",
+        "exec",
+        "events",
+        "token",
+        "timeout",
+        "webhook",
+        "secret_file",
+    ],
+);
+
 /// All sections, in the order in which they are taught.
-pub(super) static SECTIONS: [&Entry; 10] =
-    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA, &API, &ACCESS];
+pub(super) static SECTIONS: [&Entry; 11] =
+    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA, &API, &ACCESS, &PUBLISH];
 
 /// Names under which people write a secret into a config file.
 const SECRET_KEYS: [&str; 12] = [

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Config;
 use super::values::{self, said};
+use super::{Config, Publisher};
 use crate::rotation::timing::Unprovable;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,6 +17,7 @@ pub(super) fn of(config: &Config) -> Vec<String> {
     refresh_token(config, &mut warnings);
     schedule(config, &mut warnings);
     fleet(config, &mut warnings);
+    publish(config, &mut warnings);
     warnings.extend(config.notes.iter().cloned());
     warnings
 }
@@ -122,5 +123,21 @@ fn fleet(config: &Config, warnings: &mut Vec<String>) {
     }
     if config.oas.is_empty() {
         warnings.push("There is no OA: nothing is kept alive until an [[oa]] is added.".to_owned());
+    }
+}
+
+fn publish(config: &Config, warnings: &mut Vec<String>) {
+    for publish in &config.publish {
+        let name = publish.to.name();
+        match &publish.to {
+            Publisher::File(file) if file.mode & 0o004 != 0 => warnings.push(format!(
+                "mode of {name} is {:04o}: every user of the machine may read the tokens.",
+                file.mode
+            )),
+            Publisher::Webhook(hook) if hook.url.scheme() == "http" => {
+                warnings.push(format!("{name} is http:// to this machine: is it a test?"));
+            }
+            Publisher::File(_) | Publisher::Exec(_) | Publisher::Webhook(_) => {}
+        }
     }
 }

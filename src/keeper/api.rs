@@ -162,6 +162,7 @@ impl Desk for KeepersDesk {
             if keeper.by_program().insert(oa_id.clone(), managed.clone()).as_ref() != Some(&managed) {
                 events::oa_enlisted(&oa_id, &managed.app_id);
             }
+            keeper.publishers.manage(&oa_id);
             keeper.wake.notify_one();
             Ok(Enlisted::Done)
         }))
@@ -178,6 +179,7 @@ impl Desk for KeepersDesk {
                 return Ok(Dismissed::Unknown);
             }
             keeper.by_program().remove(&oa_id);
+            keeper.publishers.leave(&oa_id);
             events::oa_dismissed(&oa_id);
             Ok(Dismissed::Done)
         }))

@@ -51,6 +51,7 @@ pub use signals::Caught;
 
 use crate::clock::{Clock, Reading, Time, Uptime};
 use crate::id::{AppId, Fleet, Managed, OaId};
+use crate::publish::Publishers;
 use crate::rotation::{Roll, Timing};
 use crate::store::Store;
 use crate::telemetry::LogControl;
@@ -87,6 +88,8 @@ struct Keeper {
     stop: CancellationToken,
     tasks: TaskTracker,
     log: LogControl,
+    /// What hands tokens and events out without being asked.
+    publishers: Publishers,
     /// The service manager, if there is one.
     manager: Manager,
     /// What becomes of attempts, for whoever waits for it.
@@ -119,6 +122,11 @@ impl Keeper {
     /// The OAs that programs manage, to be changed.
     fn by_program(&self) -> RwLockWriteGuard<'_, Fleet> {
         self.by_program.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_by_program(&self, fleet: Fleet) {
+        self.publishers.manage_all(fleet.keys().cloned().collect());
+        *self.by_program() = fleet;
     }
 
     /// The OA as the config has it, or a program; `None`: nobody manages it.

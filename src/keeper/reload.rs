@@ -86,6 +86,8 @@ impl Reloader {
         let door = open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
         let jobs = self.duties.lock().await.prepare(&config.schedule);
         let jobs = jobs.map_err(|error| format!("[schedule]: {error}"))?;
+        let publishing =
+            keeper.publishers.prepare(&config).await.map_err(|error| format!("[[publish]]: {error}"))?;
         failpoint::pass("reload.made");
         let slots = usize::try_from(config.timing.max_in_flight).unwrap_or(usize::MAX);
         keeper.store.grow_slots(slots).await.map_err(|error| {
@@ -103,9 +105,11 @@ impl Reloader {
         })?;
 
         failpoint::pass("reload.managed");
-        *keeper.by_program() = by_program;
-        drop(managed_alone);
+        // In this order, so that no OA that goes over from a program to the config is gone in between.
+        keeper.publishers.go_over_to(publishing);
         *keeper.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(settings);
+        keeper.set_by_program(by_program);
+        drop(managed_alone);
         self.config = config;
         failpoint::pass("reload.in_force");
         self.take_effect(jobs).await;

@@ -23,6 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::failpoint;
 use crate::id::Fleet;
+use crate::publish::{PublishError, Publishers};
 use crate::rotation::Reason;
 use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
@@ -49,6 +50,9 @@ pub enum RunError {
     /// No HTTP client can be made.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It cannot be published as the config wants it.
+    #[error("[[publish]] cannot be begun: {0}")]
+    Publish(#[from] PublishError),
     /// A cron expression is not accepted by the scheduler.
     #[error("[schedule] is not accepted: {0}")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -82,6 +86,9 @@ pub async fn run(
     let (stop, reload_asked) = (CancellationToken::new(), Arc::new(Notify::new()));
     let listener = signals.listen(stop.clone(), Arc::clone(&reload_asked))?;
     let oas = config.oas.len();
+    if !config.publish.is_empty() {
+        log.feed().want();
+    }
     events::daemon_started(oas);
     let manager = Manager::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -93,9 +100,11 @@ pub async fn run(
         return Ok(());
     };
     let (store, store_thread) = opened.start()?;
+    let publishers = Publishers::new(store.clone(), Arc::clone(&clock), log.feed().clone());
     let keeper = Arc::new(Keeper {
         store,
         clock,
+        publishers,
         settings: RwLock::new(Arc::new(Settings::of(&config, door))),
         by_program: RwLock::default(),
         managing: tokio::sync::RwLock::default(),
@@ -118,6 +127,7 @@ pub async fn run(
     });
     if asking_for_time(&keeper.manager, &stop, prepare(&keeper)).await?? {
         let fleet = asking_for_time(&keeper.manager, &stop, keeper.count_fleet()).await?;
+        let publishing = keeper.publishers.prepare(&config).await?;
         let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
         keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
@@ -127,6 +137,7 @@ pub async fn run(
         let api = api::open(&keeper, config.api.as_ref(), inherited);
         events::daemon_ready(oas);
         keeper.manager.ready(&summary(&keeper.store.health().borrow(), &fleet));
+        keeper.publishers.go_over_to(publishing);
         let reloading =
             reload::Reloader { keeper: Arc::clone(&keeper), config, duties, api, asked: reload_asked };
         keeper.tasks.spawn(reloading.run());
@@ -143,6 +154,8 @@ pub async fn run(
     if !drained(&keeper).await {
         return Err(RunError::Hangs);
     }
+    // After the work, so that what came of it is handed out as well.
+    keeper.publishers.stop().await;
     drop(listener);
     drop(keeper);
     let ending = tokio::task::spawn_blocking(move || store_thread.join());
@@ -310,7 +323,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
 
 async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
     let by_program = keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
-    *keeper.by_program() = by_program;
+    keeper.set_by_program(by_program);
     keeper.store.allow_trials(keeper.now()).await
 }
 

@@ -95,9 +95,13 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         .expect("nothing to recover");
     let (store, _thread) = opened.start().expect("a thread");
     let door = Door::new(None, None, false, config.timeout, Arc::new(clock_at_the_door)).expect("a door");
+    let log = LogControl::of_no_log();
+    let clock: Arc<dyn Clock> = clock;
+    let publishers = Publishers::new(store.clone(), Arc::clone(&clock), log.feed().clone());
     let keeper = Arc::new(Keeper {
         store,
         clock,
+        publishers,
         settings: RwLock::new(Arc::new(Settings::of(config, door))),
         by_program: RwLock::default(),
         managing: tokio::sync::RwLock::default(),
@@ -109,7 +113,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         wake: Notify::new(),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        log: LogControl::of_no_log(),
+        log,
         manager: Manager::of_process(),
         told: Told::default(),
         undurable: Undurable::default(),

@@ -123,7 +123,11 @@ fn is_presenting(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
     .exists([oa_id.as_str()])
 }
 
-fn held_by(conn: &Connection, slots: Option<&Slots>, row: &OaRow) -> rusqlite::Result<Option<Held>> {
+pub(super) fn held_by(
+    conn: &Connection,
+    slots: Option<&Slots>,
+    row: &OaRow,
+) -> rusqlite::Result<Option<Held>> {
     let in_slot = set_in_slot(conn, slots, row)?;
     let generation = row.generation + u64::from(in_slot.is_some());
     Ok(in_slot.as_ref().or(row.set.as_ref()).and_then(|set| Held::of(set, generation)))

@@ -21,9 +21,11 @@ mod journal;
 mod lock;
 mod medium;
 mod open_error;
+mod outbox;
 mod overview;
 mod place;
 mod present;
+mod published;
 mod read_only;
 mod reader;
 mod recovery;
@@ -56,8 +58,10 @@ pub use held::{Held, TokenAnswer, ValidToken};
 pub use import::{Import, Imported};
 pub use medium::{Medium, SlotFile};
 pub use open_error::OpenError;
+pub use outbox::{Letter, Tells, Untold, Waiting};
 pub use overview::{AppStatus, Counts};
 pub use present::{Claim, Claimed, Journalled};
+pub use published::PublishedFile;
 pub use reader::Reader;
 pub use recovery::{Opened, Recovered, TakenIn};
 pub use resolve::{Decision, Resolved};
@@ -104,6 +108,11 @@ impl Store {
 
     /// The answer to an attempt of this OA is durable in its slot.
     pub fn note_spilled(&self, oa_id: &OaId) {
+        self.changes.tell(oa_id);
+    }
+
+    /// This OA is managed now, or is not any more: who looks after sets is to look at it anew.
+    pub fn note_managed(&self, oa_id: &OaId) {
         self.changes.tell(oa_id);
     }
 

@@ -98,6 +98,18 @@ impl Reader {
         })
     }
 
+    /// Looks at the whole store, or at a large part of it.
+    pub(super) async fn look_at_all<T: Send + 'static>(
+        &self,
+        verb: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.whole.ask(verb).await
+    }
+
+    pub(super) fn slots(&self) -> Arc<Slots> {
+        Arc::clone(&self.slots)
+    }
+
     /// What changes, as it becomes durable.
     pub fn changes(&self) -> &Changes {
         &self.changes

@@ -358,7 +358,8 @@ const ENDINGS: [(&str, &[&str]); 10] = [
 const MENDED: [&str; 3] = ["oa.imported", "oa.resolved", "refresh.succeeded"];
 
 /// What no later event mends.
-const ENDLESS: [&str; 3] = ["endpoint.certificate_refused", "program.panicked", "store.answer_orphaned"];
+const ENDLESS: [&str; 4] =
+    ["endpoint.certificate_refused", "program.panicked", "publish.dead_letter", "store.answer_orphaned"];
 
 /// Most of these need a broken disk, a wrong certificate or a bug; so the lines are built from the program's own
 /// table of events. An error that is new to it has to be put into one of the lists.
