@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -35,6 +36,8 @@ const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
 /// After an `accept` that failed, as when there are no descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long one that has asked nothing yet is still listened to then.
+const FIRST_WORDS: Duration = Duration::from_millis(200);
 /// How long the last answers may take once the daemon is to stop.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -133,7 +136,9 @@ pub(super) async fn talk(
     router: Router,
     stop: &CancellationToken,
 ) {
+    let (tell, mut has_asked) = watch::channel(false);
     let answer = move |request: Request<Incoming>| {
+        tell.send_replace(true);
         let mut request = request.map(Body::new);
         let caller = Caller::of(peer.clone(), request.headers());
         request.extensions_mut().insert(caller);
@@ -151,6 +156,11 @@ pub(super) async fn talk(
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
+            // Who has just connected is about to ask: a connection that has asked nothing yet would be closed unheard.
+            let first = tokio::time::timeout(FIRST_WORDS, has_asked.wait_for(|asked| *asked));
+            let is_heard = async { first.await.is_ok() };
+            let has_ended = async { connection.as_mut().await.is_ok() };
+            tokio::select! { _ = is_heard => {} _ = has_ended => return }
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))
         }
@@ -163,6 +173,39 @@ pub(super) async fn talk(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    /// What somebody hears who connected just before the daemon stops, and asks so long after it.
+    async fn heard(asks_after: Duration) -> (String, Duration) {
+        let (mut client, server) = tokio::io::duplex(4_096);
+        let (stop, began) = (CancellationToken::new(), Instant::now());
+        stop.cancel();
+        let router = Router::new().route("/", get(async || "an answer"));
+        let peer = Peer::Address([127, 0, 0, 1].into());
+        let asking = async {
+            tokio::time::sleep(asks_after).await;
+            // One that is not listened to any more is told so.
+            client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.ok();
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.expect("text");
+            text
+        };
+        let talking = async {
+            talk(server, peer, router, &stop).await;
+            began.elapsed()
+        };
+        tokio::join!(asking, talking)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_just_connected_when_the_daemon_stops_is_answered_and_nobody_is_waited_for() {
+        let (text, took) = heard(FIRST_WORDS / 2).await;
+        assert!(text.ends_with("an answer") && took < FIRST_WORDS, "{took:?} {text}");
+        let (text, took) = heard(2 * LAST_WORDS).await;
+        assert!(text.is_empty() && took <= FIRST_WORDS + LAST_WORDS, "{took:?} {text}");
+    }
 
     #[test]
     fn no_peer_has_more_than_half_of_the_connections_and_a_place_that_is_left_is_free() {
