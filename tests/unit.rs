@@ -88,8 +88,6 @@ fn the_store_belongs_to_one_lasting_user_and_to_nobody_else() {
         ("Service StateDirectory", "zalo-tokend", "the store's default place is /var/lib/zalo-tokend"),
         ("Service StateDirectoryMode", "0700", "the tokens are in it"),
         ("Service RuntimeDirectory", "zalo-tokend", "what is handed out is in /run/zalo-tokend"),
-        ("Service RuntimeDirectoryMode", "0755", "others have to come to what is handed out to them"),
-        ("Service RuntimeDirectoryPreserve", "restart", "who reads a token file finds it over an upgrade"),
         ("Service UMask", "0077", "the tokens are in what it makes"),
         ("Service LimitCORE", "0", "the tokens are in its memory"),
         ("Service MemorySwapMax", "0", "the tokens are in its memory"),

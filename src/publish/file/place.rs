@@ -82,7 +82,8 @@ impl Wanted {
         // First whose it is, then who of them may read it.
         if self.owner.is_some() || self.group.is_some() {
             fchown(&file, self.owner, self.group).map_err(|error| {
-                let what = format!("its owner or group: {error}; under systemd a drop-in has to allow that");
+                let what =
+                    format!("its owner or group: {error}; the daemon has to be in that group, or be root");
                 io::Error::new(error.kind(), what)
             })?;
         }
