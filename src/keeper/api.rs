@@ -1,9 +1,14 @@
 //! The consumers' API: opened here, and what the keeper does for it.
+//!
+//! It answers on threads of its own: whoever reads a token does not wait behind the tasks of a herd of refreshes, and the
+//! refreshes not behind a crowd of readers. What it asks of the keeper is done where all the keeper's work is, and ends with
+//! that.
 
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use super::control::protocol::Reply;
@@ -26,21 +31,29 @@ pub(super) fn open(
     inherited: Option<UnixListener>,
 ) -> Option<Arc<Api>> {
     let config = config?;
-    let opened = Listeners::open(config, inherited).map_err(|error| error.to_string());
-    let opened = opened.and_then(|listeners| {
+    let own_threads = OwnThreads::start().map_err(|error| error.to_string());
+    let opened = own_threads.and_then(|own_threads| {
+        let listeners = own_threads.within(|| Listeners::open(config, inherited));
+        let listeners = listeners.map_err(|error| error.to_string())?;
         let reader = keeper.store.reader().map_err(|error| error.to_string())?;
+        let desk = KeepersDesk {
+            keeper: Arc::clone(keeper),
+            questions: Semaphore::new(MOST_QUESTIONS),
+            keepers_threads: Handle::current(),
+        };
         let parts = Parts {
-            desk: Arc::new(KeepersDesk(Arc::clone(keeper), Semaphore::new(MOST_QUESTIONS))),
+            desk: Arc::new(desk),
             reader,
             clock: Arc::clone(&keeper.clock),
             feed: keeper.log.feed().clone(),
             stop: keeper.stop.clone(),
         };
-        Ok((Api::new(parts, config), listeners))
+        Ok((Api::new(parts, config), listeners, own_threads))
     });
     match opened {
-        Ok((api, listeners)) => {
-            keeper.tasks.spawn(Arc::clone(&api).serve(listeners, config.max_connections));
+        Ok((api, listeners, own_threads)) => {
+            let serving = Arc::clone(&api).serve(listeners, config.max_connections);
+            keeper.tasks.spawn(own_threads.do_whole(serving));
             Some(api)
         }
         Err(what) => {
@@ -50,18 +63,69 @@ pub(super) fn open(
     }
 }
 
+/// How many threads answer programs.
+const THREADS: usize = 2;
+
+/// Threads of the API's own.
+struct OwnThreads(Option<Runtime>);
+
+impl OwnThreads {
+    fn start() -> std::io::Result<OwnThreads> {
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads.worker_threads(THREADS).thread_name("api").enable_all().build().map(Some).map(OwnThreads)
+    }
+
+    /// What is opened in there is theirs.
+    fn within<T>(&self, open: impl FnOnce() -> T) -> T {
+        let _within = self.0.as_ref().map(Runtime::enter);
+        open()
+    }
+
+    /// Does it on these threads, which end with it.
+    async fn do_whole(self, work: impl Future<Output = ()> + Send + 'static) {
+        let begun = self.0.as_ref().map(|threads| threads.spawn(work));
+        if let Some(begun) = begun
+            && begun.await.is_err()
+        {
+            tracing::debug!("the API panicked");
+        }
+    }
+}
+
+impl Drop for OwnThreads {
+    fn drop(&mut self) {
+        if let Some(threads) = self.0.take() {
+            // Whoever drops this must not wait.
+            threads.shutdown_background();
+        }
+    }
+}
+
 /// How many questions about tokens that programs report are under way at once. Permits of their own: however many are
 /// reported, an uncertain OA waits for none of them.
 const MOST_QUESTIONS: usize = 16;
 
 /// The keeper, as the API sees it.
-struct KeepersDesk(Arc<Keeper>, Semaphore);
+struct KeepersDesk {
+    keeper: Arc<Keeper>,
+    questions: Semaphore,
+    keepers_threads: Handle,
+}
 
-/// Does it whole, also if whoever asked for it goes away in the middle: what is in the store is then also told.
-async fn whole<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::spawn(work).await.unwrap_or(Err(StoreError::Closed))
+impl KeepersDesk {
+    /// Does it whole among the keeper's work, also if whoever asked for it goes away in the middle: what is in the store is
+    /// then also told. `None`: it panicked.
+    async fn whole<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.keeper.tasks.spawn_on(work, &self.keepers_threads).await.ok()
+    }
+
+    /// The same of what the store is asked.
+    async fn stored<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.whole(work).await.unwrap_or(Err(StoreError::Closed))
+    }
 }
 
 /// Who waits for no words, and may go without a word.
@@ -77,29 +141,29 @@ impl Asker for Silent {
 
 impl Desk for KeepersDesk {
     fn managed(&self, oa_id: &OaId) -> Option<Managed> {
-        self.0.managed(oa_id)
+        self.keeper.managed(oa_id)
     }
 
     fn fleet(&self) -> Arc<Fleet> {
-        Arc::clone(&self.0.settings().managed)
+        Arc::clone(&self.keeper.settings().managed)
     }
 
     fn undurable(&self, oa_id: &OaId) -> Option<ValidToken> {
-        self.0.undurable.of(oa_id)
+        self.keeper.undurable.of(oa_id)
     }
 
     fn appsecret_proof(&self, oa_id: &OaId, access_token: &Secret) -> Option<String> {
-        let app_id = self.0.managed(oa_id)?.app_id;
-        let settings = self.0.settings();
+        let app_id = self.keeper.managed(oa_id)?.app_id;
+        let settings = self.keeper.settings();
         Some(appsecret_proof(&settings.apps.get(&app_id)?.secret_key, access_token))
     }
 
     fn started_at(&self) -> Time {
-        self.0.started.time
+        self.keeper.started.time
     }
 
     fn store_failure(&self) -> Option<String> {
-        match &*self.0.store.health().borrow() {
+        match &*self.keeper.store.health().borrow() {
             Health::Well => None,
             Health::Failed(what) => Some(what.clone()),
         }
@@ -113,11 +177,13 @@ impl Desk for KeepersDesk {
                 Occasion::TooOld => (true, true),
             };
             let wish = Wish { generation, spares_blocked, spares_retrying, ..Wish::default() };
-            match refresh::run(&self.0, &oa_id, wish, &mut Silent).await {
-                Reply::Done { .. } => Asked::Refreshed,
-                Reply::Failed { text } => Asked::Failed(text),
-                Reply::NotNow { text } => Asked::NotNow(text),
-                Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. } => {
+            let keeper = Arc::clone(&self.keeper);
+            let refreshing = async move { refresh::run(&keeper, &oa_id, wish, &mut Silent).await };
+            match self.whole(refreshing).await {
+                Some(Reply::Done { .. }) => Asked::Refreshed,
+                Some(Reply::Failed { text }) => Asked::Failed(text),
+                Some(Reply::NotNow { text }) => Asked::NotNow(text),
+                Some(Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. }) | None => {
                     Asked::NotNow("it ended in a fault of the program; please report this".to_owned())
                 }
             }
@@ -126,12 +192,12 @@ impl Desk for KeepersDesk {
 
     fn probe(&self, oa_id: OaId, held: Arc<Held>) -> BoxFuture<'_, Alive> {
         Box::pin(async move {
-            let settings = self.0.settings();
-            let app = self.0.managed(&oa_id).and_then(|managed| settings.apps.get(&managed.app_id));
+            let settings = self.keeper.settings();
+            let app = self.keeper.managed(&oa_id).and_then(|managed| settings.apps.get(&managed.app_id));
             let Some(endpoint) = app else {
                 return Alive::Unclear("the config does not have its app".to_owned());
             };
-            let Ok(_permit) = self.1.acquire().await else {
+            let Ok(_permit) = self.questions.acquire().await else {
                 return Alive::Unclear("the daemon is stopping".to_owned());
             };
             match settings.door.probe(&endpoint.api_url, &held.access_token, &oa_id).await {
@@ -148,8 +214,8 @@ impl Desk for KeepersDesk {
         app_id: AppId,
         name: Option<String>,
     ) -> BoxFuture<'_, Result<Enlisted, StoreError>> {
-        let keeper = Arc::clone(&self.0);
-        Box::pin(whole(async move {
+        let keeper = Arc::clone(&self.keeper);
+        Box::pin(self.stored(async move {
             let _alone = keeper.managing.write().await;
             if !keeper.settings().apps.contains_key(&app_id) {
                 return Ok(Enlisted::NoSuchApp);
@@ -169,8 +235,8 @@ impl Desk for KeepersDesk {
     }
 
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>> {
-        let keeper = Arc::clone(&self.0);
-        Box::pin(whole(async move {
+        let keeper = Arc::clone(&self.keeper);
+        Box::pin(self.stored(async move {
             let _alone = keeper.managing.write().await;
             if keeper.settings().managed.contains_key(&oa_id) {
                 return Ok(Dismissed::InConfig);
@@ -190,8 +256,8 @@ impl Desk for KeepersDesk {
         oa_id: OaId,
         tokens: GrantedTokens,
     ) -> BoxFuture<'_, Result<Option<Imported>, StoreError>> {
-        let keeper = Arc::clone(&self.0);
-        Box::pin(whole(async move {
+        let keeper = Arc::clone(&self.keeper);
+        Box::pin(self.stored(async move {
             // Nobody dismisses it meanwhile.
             let _together = keeper.managing.read().await;
             let Some(managed) = keeper.managed(&oa_id) else { return Ok(None) };
