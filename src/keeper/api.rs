@@ -33,10 +33,12 @@ pub(super) fn open(
             desk: Arc::new(KeepersDesk(Arc::clone(keeper), Semaphore::new(MOST_QUESTIONS))),
             reader,
             clock: Arc::clone(&keeper.clock),
-            feed: keeper.log.feed().clone(),
+            log: keeper.log.clone(),
             stop: keeper.stop.clone(),
         };
-        Ok((Api::new(parts, config), listeners))
+        let api = Api::new(parts, config);
+        keeper.store.observe_commits(api.commit_observer());
+        Ok((api, listeners))
     });
     match opened {
         Ok((api, listeners)) => {
