@@ -12,7 +12,9 @@ use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::Number;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -32,6 +34,9 @@ const LONGEST: Duration = Duration::from_secs(90);
 const TICK: Duration = Duration::from_secs(1);
 /// How many flights are remembered before those that say nothing any more are forgotten.
 const MANY: usize = 1_024;
+
+/// The largest number that a report has: 2^53 - 1.
+const LARGEST_NUMBER: u64 = 9_007_199_254_740_991;
 
 /// Why a newer set is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,9 +214,25 @@ impl Api {
 #[serde(deny_unknown_fields)]
 struct Report {
     /// The generation of the set whose access token was refused.
+    #[serde(deserialize_with = "whole")]
     generation: u64,
     /// Zalo's error code.
+    #[serde(default, deserialize_with = "whole_or_none")]
     error: Option<i64>,
+}
+
+/// A whole number, also where it is written as some languages write their numbers: `3.0`. No larger than all of them have
+/// exactly (RFC 8259 §6).
+fn whole<'de, D: Deserializer<'de>, N: TryFrom<i64>>(deserializer: D) -> Result<N, D::Error> {
+    let number = Number::deserialize(deserializer)?;
+    let written = || number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i64);
+    let whole = number.as_i64().or_else(written).filter(|whole| whole.abs_diff(0) <= LARGEST_NUMBER);
+    whole.and_then(|whole| N::try_from(whole).ok()).ok_or_else(|| D::Error::custom("not a whole number"))
+}
+
+fn whole_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    let written = Option::<Number>::deserialize(deserializer)?;
+    written.map(|number| whole(number).map_err(D::Error::custom)).transpose()
 }
 
 pub(super) async fn reject(
@@ -308,6 +329,22 @@ mod tests {
         tokio::time::advance(PAUSE).await;
         assert!(matches!(flights.board(&oa, 1), Boarding::Flight(_, Some(_))), "after a while");
         assert!(matches!(flights.board(&oa, 2), Boarding::Flight(_, Some(_))), "another set");
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        let read = |body: &str| {
+            serde_json::from_str::<Report>(body).ok().map(|report| (report.generation, report.error))
+        };
+        assert_eq!(read(r#"{"generation": 3, "error": -216}"#), Some((3, Some(-216))));
+        assert_eq!(read(r#"{"generation": 3.0, "error": -216.0}"#), Some((3, Some(-216))));
+        assert_eq!(read(r#"{"generation": 9007199254740991, "error": null}"#), Some((LARGEST_NUMBER, None)));
+        for body in
+            ["3.5", "-1", "\"3\"", "null", "1e400", "1e30", "9007199254740992", "-9223372036854775809"]
+        {
+            assert_eq!(read(&format!("{{\"generation\": {body}}}")), None, "{body}");
+        }
+        assert_eq!(read(r#"{"generation": 3, "error": 0.5}"#), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,23 +15,30 @@ mod asked;
 mod body;
 mod caller;
 mod connections;
+mod counted;
 mod descriptors;
 mod desk;
 mod events;
+mod exposition;
+mod health;
 mod impatient;
 mod listen;
+mod metrics;
 mod oa;
 mod oas;
+mod openapi;
 mod peer_groups;
 mod problem;
 mod rate;
 mod rights;
 mod routes;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod throttle;
 mod token;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -44,14 +51,17 @@ use crate::clock::Clock;
 use crate::config;
 use crate::id::OaId;
 use crate::store::{Reader, StoreError};
-use crate::telemetry::Feed;
+use crate::telemetry::{Feed, LogControl};
 use asked::Flights;
 use caller::Caller;
 use config::Verb;
+use counted::{Counted, Fleet};
 use events::Audit;
+use metrics::Metrics;
 use problem::Problem;
 use rate::Rate;
 use rights::Rights;
+use stream::Streams;
 
 /// How long the store may take to answer somebody who reads.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,8 +74,8 @@ pub struct Parts {
     pub reader: Reader,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
-    /// The log's events.
-    pub feed: Feed,
+    /// The log, and its events.
+    pub log: LogControl,
     /// No more answers.
     pub stop: CancellationToken,
 }
@@ -75,40 +85,68 @@ pub struct Api {
     desk: Arc<dyn Desk>,
     reader: Reader,
     clock: Arc<dyn Clock>,
-    feed: Feed,
+    log: LogControl,
     stop: CancellationToken,
     rights: RwLock<Arc<Rights>>,
     rate: Rate,
     flights: Flights,
     audit: Audit,
+    streams: Arc<Streams>,
+    metrics: Arc<Metrics>,
+    /// Are there metrics of each OA?
+    oa_metrics: bool,
+    fleet: Counted<Fleet>,
+    oa_series: Counted<String>,
 }
 
 impl Api {
     /// The API with these rights.
     pub fn new(parts: Parts, config: &config::Api) -> Arc<Api> {
-        let Parts { desk, reader, clock, feed, stop } = parts;
-        Arc::new(Api {
+        let Parts { desk, reader, clock, log, stop } = parts;
+        let metrics = Arc::new(Metrics::new());
+        let counting = Arc::clone(&metrics);
+        log.feed().observe(move |happening| counting.count(happening));
+        let api = Api {
             desk,
             reader,
             clock,
-            feed,
+            log,
             stop,
             rights: RwLock::new(Arc::new(Rights::of(config))),
             rate: Rate::of(config.rate),
             flights: Flights::default(),
             audit: Audit::default(),
-        })
+            streams: Arc::default(),
+            metrics,
+            oa_metrics: config.oa_metrics,
+            fleet: Counted::default(),
+            oa_series: Counted::default(),
+        };
+        api.go_over_to(config);
+        Arc::new(api)
     }
 
     /// Takes over other rights and another rate. What was begun goes on.
     pub fn go_over_to(&self, config: &config::Api) {
         self.rate.set(config.rate);
+        let fleet = self.desk.fleet();
+        let apps: BTreeSet<&str> = fleet.values().map(|managed| managed.app_id.as_str()).collect();
+        self.metrics.know_apps(apps);
         *self.rights.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Rights::of(config));
+    }
+
+    /// What is to see each of the store's transactions: how long it took, and whether it was committed.
+    pub fn commit_observer(&self) -> impl Fn(Duration, bool) + Send + Sync + use<> {
+        self.metrics.commit_observer()
     }
 
     /// Answers until the daemon stops.
     pub async fn serve(self: Arc<Api>, listeners: Listeners, max_connections: u32) {
         connections::serve(self, listeners, max_connections).await;
+    }
+
+    fn feed(&self) -> &Feed {
+        self.log.feed()
     }
 
     fn rights(&self) -> Arc<Rights> {
@@ -136,9 +174,13 @@ impl Api {
 
 /// What the store says, if it does so in time.
 async fn read<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, Problem> {
+    in_time(asking).await.map_err(|what| Problem::store(&what))
+}
+
+/// The same, with the trouble in words.
+async fn in_time<T>(asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
     match tokio::time::timeout(PATIENCE, asking).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(Problem::store(&error.to_string())),
-        Err(_) => Err(Problem::store("it does not answer")),
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }

@@ -54,7 +54,12 @@ pub(super) async fn list(
     let Query(Part { after, limit }) = part.map_err(|_| {
         Problem::bad_request("the query is not understood; it has after=OA_ID and limit=NUMBER")
     })?;
-    let limit = limit.unwrap_or(MOST_LISTED).clamp(1, MOST_LISTED);
+    let limit = limit.unwrap_or(MOST_LISTED);
+    if !(1..=MOST_LISTED).contains(&limit) {
+        return Err(Problem::bad_request(format!(
+            "limit is 1 to {MOST_LISTED}; ask for more in parts, with after"
+        )));
+    }
     let (after, now) = (after.map(OaId::from), api.clock.read());
     let held_apps =
         if rights.may_all(&caller, Verb::Read) { read(api.reader.held_apps()).await? } else { Vec::new() };

@@ -226,6 +226,7 @@ struct Whole {
     router: Router,
     peer: Peer,
     stop: CancellationToken,
+    log: LogControl,
     _store: Store,
     _directory: tempfile::TempDir,
 }
@@ -254,17 +255,17 @@ impl Whole {
             oa_metrics: false,
             access: Vec::new(),
         };
-        let stop = CancellationToken::new();
+        let (stop, log) = (CancellationToken::new(), LogControl::of_no_log());
         let parts = Parts {
             desk: Arc::new(Willing),
             reader: store.reader().expect("a reader"),
             clock,
-            feed: Feed::default(),
+            log: log.clone(),
             stop: stop.clone(),
         };
         let router = routes::router(Api::new(parts, &config));
         let peer = Peer::Process { uid: 0, groups: Vec::new() };
-        Whole { router, peer, stop, _store: store, _directory: directory }
+        Whole { router, peer, stop, log, _store: store, _directory: directory }
     }
 
     /// What is answered to these bytes, until nothing more comes for a moment.
@@ -285,6 +286,35 @@ impl Whole {
         talking.await.expect("no panic");
         String::from_utf8_lossy(&answers).into_owned()
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_events_too_slowly_is_told_of_the_gap_and_nothing_is_kept_for_him() {
+    let whole = Whole::new().await;
+    let (mut here, there) = tokio::io::duplex(1_024);
+    let (router, peer, stop) = (whole.router.clone(), whole.peer.clone(), whole.stop.clone());
+    let talking = tokio::spawn(async move { talk(there, peer, router, &stop).await });
+    here.write_all(b"GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+    let mut read = String::new();
+    let mut read_until = async |wanted: &str| {
+        while !read.contains(wanted) {
+            let mut some = vec![0; 4_096];
+            let count = tokio::time::timeout(Duration::from_secs(60), here.read(&mut some)).await;
+            let count = count.expect("in time").expect("readable");
+            assert!(count > 0, "it ends: {read}");
+            read.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+        std::mem::take(&mut read)
+    };
+    read_until("retry: ").await;
+    whole.log.feed().hear(|| (0..20_000).for_each(|_| tracing::info!(event = "daemon.ready", "x")));
+    let before = read_until("event: gap").await;
+    assert!(before.matches("event: daemon.ready").count() < 1_000, "nearly nothing was on its way");
+    whole.log.feed().hear(|| tracing::info!(event = "daemon.stopping", "x"));
+    let after = read_until("event: daemon.stopping").await;
+    assert_eq!(after.matches("event: gap").count(), 0, "once");
+    whole.stop.cancel();
+    talking.await.expect("no panic");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,10 +45,12 @@ pub(super) fn open(
             desk: Arc::new(desk),
             reader,
             clock: Arc::clone(&keeper.clock),
-            feed: keeper.log.feed().clone(),
+            log: keeper.log.clone(),
             stop: keeper.stop.clone(),
         };
-        Ok((Api::new(parts, config), listeners, own_threads))
+        let api = Api::new(parts, config);
+        keeper.store.observe_commits(api.commit_observer());
+        Ok((api, listeners, own_threads))
     });
     match opened {
         Ok((api, listeners, own_threads)) => {

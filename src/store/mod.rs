@@ -59,7 +59,7 @@ pub use import::{Import, Imported};
 pub use medium::{Medium, SlotFile};
 pub use open_error::OpenError;
 pub use outbox::{Letter, Tells, Untold, Waiting};
-pub use overview::{AppStatus, Counts};
+pub use overview::{AppStatus, Counts, Overview};
 pub use present::{Claim, Claimed, Journalled};
 pub use published::PublishedFile;
 pub use reader::Reader;
@@ -119,6 +119,11 @@ impl Store {
     /// How the store is, and whenever that changes.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.writer.health()
+    }
+
+    /// Tells it of each transaction: how long it took, and if it was committed. It must not wait, nor hold the store.
+    pub fn observe_commits(&self, observer: impl Fn(Duration, bool) + Send + Sync + 'static) {
+        self.writer.observe_commits(Box::new(observer));
     }
 
     /// Resolves if the thread that works on the store is gone: the process has to end.

@@ -67,20 +67,46 @@ pub(super) fn counts(conn: &Connection) -> rusqlite::Result<Counts> {
     read_counts(statement.query([])?)
 }
 
-/// Counts the managed OAs without an access token that can be used now, by the wall clock, as [`counts`] counts them.
-pub(super) fn unserved(conn: &Connection, now: &Reading) -> rusqlite::Result<Counts> {
+/// What is to be seen of the fleet at a glance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overview {
+    /// How many OAs are in each state.
+    pub counts: BTreeMap<State, u64>,
+    /// How many of the managed ones have no access token that can be used now, by the wall clock.
+    pub unserved: BTreeMap<State, u64>,
+    /// When the first access token of a managed OA ends, or ended.
+    pub first_ends: BTreeMap<State, Time>,
+}
+
+/// Looks at the fleet, as [`counts`] counts it, in one go over it.
+pub(super) fn overview(conn: &Connection, now: &Reading) -> rusqlite::Result<Overview> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {SEEN} AS seen, count(*), min(next_action_at) FROM oa WHERE app_id IS NOT NULL AND \
-         (access_token IS NULL OR access_token_expires_at IS NULL OR access_token_expires_at <= ?1) GROUP BY seen"
+        "SELECT {SEEN} AS seen, count(*), count(*) FILTER (WHERE app_id IS NOT NULL AND (access_token IS NULL OR \
+         access_token_expires_at IS NULL OR access_token_expires_at <= ?1)), min(access_token_expires_at) FILTER \
+         (WHERE app_id IS NOT NULL AND access_token IS NOT NULL) FROM oa GROUP BY seen"
     ))?;
-    read_counts(statement.query([now.time.as_millis()])?)
+    let mut rows = statement.query([now.time.as_millis()])?;
+    let mut overview = Overview::default();
+    while let Some(row) = rows.next()? {
+        let Some(state) = state_of(&row.get::<_, String>(0)?) else { continue };
+        let Overview { counts, unserved, first_ends } = &mut overview;
+        counts.insert(state, row.get(1)?);
+        let lacking: u64 = row.get(2)?;
+        unserved.extend((lacking > 0).then_some((state, lacking)));
+        let first_end = row.get::<_, Option<i64>>(3)?.map(Time::from_millis);
+        first_ends.extend(first_end.map(|at| (state, at)));
+    }
+    Ok(overview)
+}
+
+fn state_of(word: &str) -> Option<State> {
+    State::ALL.into_iter().find(|state| state.word() == word)
 }
 
 fn read_counts(mut rows: Rows<'_>) -> rusqlite::Result<Counts> {
     let mut counts = Counts::default();
     while let Some(row) = rows.next()? {
-        let word: String = row.get(0)?;
-        let Some(state) = State::ALL.into_iter().find(|state| state.word() == word) else { continue };
+        let Some(state) = state_of(&row.get::<_, String>(0)?) else { continue };
         counts.by_state.insert(state, row.get(1)?);
         let next = row.get::<_, Option<i64>>(2)?.map(Time::from_millis);
         if !matches!(state, State::AwaitingGrant | State::Unmanaged | State::Blocked) {

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::changes::Changes;
 use super::held::{self, Held};
-use super::overview::{self, AppStatus, Counts};
+use super::overview::{self, AppStatus, Overview};
 use super::read_only;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
@@ -197,14 +197,9 @@ impl Reader {
         self.quick.ask(move |conn| view::history(conn, &oa_id)).await
     }
 
-    /// How many OAs are in each state.
-    pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.whole.ask(overview::counts).await
-    }
-
-    /// How many managed OAs have no access token that can be used now, by state.
-    pub async fn unserved(&self, now: Reading) -> Result<Counts, StoreError> {
-        self.whole.ask(move |conn| overview::unserved(conn, &now)).await
+    /// What is to be seen of the fleet at a glance.
+    pub async fn overview(&self, now: Reading) -> Result<Overview, StoreError> {
+        self.whole.ask(move |conn| overview::overview(conn, &now)).await
     }
 }
 
@@ -334,10 +329,15 @@ mod tests {
         assert_eq!(seen.iter().map(|oa| &oa.oa_id).collect::<Vec<_>>(), oas.keys().collect::<Vec<_>>());
         let scheduled: Vec<_> = seen.iter().filter(|oa| oa.state == State::Scheduled).collect();
         assert!(scheduled.len() == 1 && scheduled[0].oa_id.as_str() == "13", "{scheduled:?}");
-        assert_eq!(reader.counts().await.expect("read").of(State::AwaitingGrant), 24);
-        assert_eq!(reader.unserved(now()).await.expect("read").of(State::AwaitingGrant), 24);
-        let later = Reading { time: now().time.plus(Duration::from_secs(90_000)), ..now() };
-        assert_eq!(reader.unserved(later).await.expect("read").of(State::Scheduled), 1);
+        let overview = reader.overview(now()).await.expect("read");
+        assert_eq!(overview.counts, [(State::AwaitingGrant, 24), (State::Scheduled, 1)].into());
+        assert_eq!(overview.unserved, [(State::AwaitingGrant, 24)].into());
+        let end = now().time.plus(Duration::from_secs(90_000));
+        assert_eq!(overview.first_ends, [(State::Scheduled, end)].into());
+        let counted = bench.store.counts().await.expect("counted");
+        assert_eq!(counted.by_state, overview.counts, "both ways of counting say the same");
+        let later = reader.overview(Reading { time: end, ..now() }).await.expect("read");
+        assert_eq!(later.unserved, [(State::AwaitingGrant, 24), (State::Scheduled, 1)].into());
     }
 
     #[tokio::test]

@@ -7,9 +7,11 @@
 
 use rusqlite::{Connection, ErrorCode};
 use std::fs::File;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::wal;
 use crate::failpoint;
@@ -75,11 +77,21 @@ where
     }
 }
 
+/// Sees how long each transaction took, and whether it was committed.
+pub(super) type CommitObserver = Box<dyn Fn(Duration, bool) + Send + Sync>;
+
 /// The way to who works on the database.
 #[derive(Clone)]
 pub(super) struct Writer {
     worker: Worker,
     health: watch::Receiver<Health>,
+    observer: Arc<OnceLock<CommitObserver>>,
+}
+
+/// What is told of the transactions, and to whom.
+struct Teller {
+    health: watch::Sender<Health>,
+    observer: Arc<OnceLock<CommitObserver>>,
 }
 
 #[derive(Clone)]
@@ -87,7 +99,7 @@ enum Worker {
     /// A thread of its own.
     Thread(mpsc::Sender<Box<dyn Job>>),
     /// Whoever asks, who has the answer when the call returns.
-    Caller(Arc<Mutex<Locked>>, watch::Sender<Health>),
+    Caller(Arc<Mutex<Locked>>, Arc<Teller>),
 }
 
 /// In this order: closing the locked file before the database would drop SQLite's own locks.
@@ -104,7 +116,8 @@ impl Writer {
         is_reachable: impl Fn() -> Result<(), String> + Send + 'static,
     ) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (jobs, mut inbox) = mpsc::channel::<Box<dyn Job>>(1_024);
-        let (health, seen_health) = watch::channel(Health::Well);
+        let (teller, seen_health) = Teller::new();
+        let observer = Arc::clone(&teller.observer);
         let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
             while let Some(first) = inbox.blocking_recv() {
                 let mut waiting = vec![first];
@@ -113,18 +126,24 @@ impl Writer {
                 {
                     waiting.push(job);
                 }
-                work(&conn, &is_reachable, waiting, &health);
+                work(&conn, &is_reachable, waiting, &teller);
             }
         })?;
-        Ok((Writer { worker: Worker::Thread(jobs), health: seen_health }, thread))
+        Ok((Writer { worker: Worker::Thread(jobs), health: seen_health, observer }, thread))
     }
 
     /// Has each call done by whoever makes it.
     pub(super) fn on_this_thread(conn: Connection, lock: Option<File>) -> Writer {
-        let (health, seen_health) = watch::channel(Health::Well);
-        Writer {
-            worker: Worker::Caller(Arc::new(Mutex::new(Locked { conn, _lock: lock })), health),
-            health: seen_health,
+        let (teller, health) = Teller::new();
+        let observer = Arc::clone(&teller.observer);
+        let locked = Arc::new(Mutex::new(Locked { conn, _lock: lock }));
+        Writer { worker: Worker::Caller(locked, Arc::new(teller)), health, observer }
+    }
+
+    /// Only the first observer counts.
+    pub(super) fn observe_commits(&self, observer: CommitObserver) {
+        if self.observer.set(observer).is_err() {
+            tracing::debug!("somebody observes the commits already");
         }
     }
 
@@ -149,12 +168,34 @@ impl Writer {
         let call = Box::new(Call { verb, is_write, result: None, reply });
         match &self.worker {
             Worker::Thread(jobs) => jobs.send(call).await.map_err(|_| StoreError::Closed)?,
-            Worker::Caller(locked, health) => {
+            Worker::Caller(locked, teller) => {
                 let locked = locked.lock().unwrap_or_else(PoisonError::into_inner);
-                work(&locked.conn, &|| Ok(()), vec![call], health);
+                work(&locked.conn, &|| Ok(()), vec![call], teller);
             }
         }
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl Teller {
+    fn new() -> (Teller, watch::Receiver<Health>) {
+        let (health, seen) = watch::channel(Health::Well);
+        (Teller { health, observer: Arc::default() }, seen)
+    }
+
+    fn tell(&self, outcome: &Result<(), StoreError>, took: Duration) {
+        if let Some(observer) = self.observer.get() {
+            observer(took, outcome.is_ok());
+        }
+        let news = match outcome {
+            Ok(()) => Health::Well,
+            Err(error) => Health::Failed(error.to_string()),
+        };
+        self.health.send_if_modified(|health| {
+            let is_news = *health != news;
+            *health = news;
+            is_news
+        });
     }
 }
 
@@ -163,13 +204,14 @@ fn work(
     conn: &Connection,
     is_reachable: &impl Fn() -> Result<(), String>,
     waiting: Vec<Box<dyn Job>>,
-    health: &watch::Sender<Health>,
+    teller: &Teller,
 ) {
     let (writes, reads): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|job| job.is_write());
     answer_reads(conn, reads);
     if writes.is_empty() {
         return;
     }
+    let began = Instant::now();
     let (done, outcome) = match is_reachable() {
         Ok(()) => {
             let (done, outcome) = commit_together(conn, writes);
@@ -180,15 +222,7 @@ fn work(
             (writes.into_iter().map(|job| (job, Ok(()))).collect(), Err(StoreError::Unavailable(why)))
         }
     };
-    let news = match &outcome {
-        Ok(()) => Health::Well,
-        Err(error) => Health::Failed(error.to_string()),
-    };
-    health.send_if_modified(|health| {
-        let is_news = *health != news;
-        *health = news;
-        is_news
-    });
+    teller.tell(&outcome, began.elapsed());
     let is_committed = outcome.is_ok();
     for (job, own_outcome) in done {
         job.answer(outcome.clone().and(own_outcome));
@@ -324,6 +358,8 @@ mod tests {
         conn.execute_batch("PRAGMA max_page_count = 3").expect("limited");
         let (writer, _thread) = Writer::start(conn, || Ok(())).expect("started");
         let mut health = writer.health();
+        let (tell, told) = std::sync::mpsc::channel();
+        writer.observe_commits(Box::new(move |_, is_committed| tell.send(is_committed).expect("heard")));
         let too_much = writer.call(true, |conn| {
             conn.execute("INSERT INTO t VALUES (7)", [])?;
             conn.execute_batch("CREATE TABLE big (b) ; INSERT INTO big VALUES (zeroblob(100000))")
@@ -333,6 +369,11 @@ mod tests {
         assert_eq!(count(&writer).await, 0);
         insert(&writer, 8).await.expect("the next transaction is committed");
         assert_eq!(*health.borrow_and_update(), Health::Well);
+        assert_eq!(
+            told.try_iter().collect::<Vec<_>>(),
+            [false, true],
+            "each transaction is told, and no reading"
+        );
     }
 
     #[test]

@@ -161,6 +161,16 @@ impl Feed {
     }
 }
 
+#[cfg(test)]
+impl Feed {
+    /// Takes in what is said in there.
+    pub(crate) fn hear(&self, work: impl FnOnce()) {
+        use tracing_subscriber::layer::SubscriberExt;
+        let subscriber = tracing_subscriber::registry().with(self.layer());
+        tracing::subscriber::with_default(subscriber, work);
+    }
+}
+
 /// One reader's place in the feed.
 pub struct FeedReader {
     feed: Feed,
@@ -309,11 +319,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tracing_subscriber::layer::SubscriberExt;
 
     fn said(feed: &Feed, work: impl FnOnce()) {
-        let subscriber = tracing_subscriber::registry().with(feed.layer());
-        tracing::subscriber::with_default(subscriber, work);
+        feed.hear(work);
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod reading;
 mod reporting;
 mod rights;
 mod storm;
+mod watching;
 
 use std::path::PathBuf;
 
