@@ -110,7 +110,7 @@ fn users() -> &'static str {
 #[test]
 fn programs_reach_the_socket_by_a_group_that_may_read_no_secret() {
     let own = value("Service Group");
-    let socket = settings(include_str!("../systemd/zalo-tokend.socket"));
+    let socket = settings(include_str!("../systemd/activation/zalo-tokend.socket"));
     let of_socket = |key: &str| socket[&format!("Socket {key}")].concat();
     let example = include_str!("../config.example.toml");
     let clients = of_socket("SocketGroup");
