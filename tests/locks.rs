@@ -52,7 +52,7 @@ async fn f43_an_import_during_a_request_wins_and_the_late_answer_is_kept_aside()
     bench.simulator.release();
     daemon.wait_for_oa("refresh.superseded", "7").await;
     let succeeded = daemon.wait_for_oa("refresh.succeeded", "7").await;
-    assert_eq!(succeeded["generation"], 3, "the imported set was refreshed");
+    assert_eq!(succeeded["generation"], 4, "the imported set was refreshed; 2 is the number of the late one");
     assert!(daemon.stop().await.success());
     let history = bench.history("7").await;
     let aside = history.iter().find(|attempt| attempt["class"] == "superseded").expect("in the journal");

@@ -427,6 +427,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         "/v1/oas/8/token",
         "/v1/oas/7/token/reject",
         "/v1/oas/7/token-set",
+        "/v1/oas/7/history",
         "/v1/oas/8/refresh",
         "/v1/oas/%zz/token",
         "/metrics",

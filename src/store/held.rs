@@ -116,7 +116,8 @@ pub(super) fn held(
     Ok((held, !is_newer && is_presenting(conn, oa_id)?))
 }
 
-fn is_presenting(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
+/// Is a request of this OA under way?
+pub(super) fn is_presenting(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<bool> {
     conn.prepare_cached(
         "SELECT 1 FROM attempt WHERE oa_id = ?1 AND phase <> 'closed' AND phase = 'presenting'",
     )?

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::apps;
 use super::conclude::stored_set;
+use super::held;
 use super::journal::{self, Outcome, Phase};
 use super::rows::{self, Grant, OaRow};
 use crate::clock::{Moment, Reading, Time};
@@ -77,6 +78,10 @@ pub(super) fn import(
     let lifetimes = set.lifetimes();
     let is_expired = set.access_token_expires_at.is_none_or(|end| end <= now.time);
     let (granted_at, until) = (lifetimes.obtained_at, lifetimes.refresh_token_expires_at);
+    if held::is_presenting(tx, oa_id)? {
+        // The set of the request under way may be in its slot, and handed out by the next number: that one is taken.
+        row.generation += 1;
+    }
     row.adopt(set);
     row.grant = Some(Grant { granted_at, until, is_doubt_said: false });
     row.app_id = Some(app_id.clone());

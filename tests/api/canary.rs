@@ -35,6 +35,7 @@ impl Bench {
             "/7/token/reject",
             "/7/refresh",
             "/7/token-set",
+            "/7/history",
             "/8",
             "/8/token",
             "/8/token-set",

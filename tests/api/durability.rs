@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
+use super::harness::frozen::Frozen;
 use super::harness::small_disk::{SmallDisk, bench_with_an_answer_held};
 use super::harness::{Bench, DEADLINE};
 use super::section;
@@ -105,4 +106,27 @@ async fn i5_a_set_that_no_disk_takes_is_handed_out_and_said_not_to_be_durable() 
     assert_eq!((answer.json().get("durable"), answer.header("etag")), (None, Some("\"2\"")));
     assert_eq!(answer.json()["access_token"], token);
     assert!(daemon.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_overtakes_one_that_was_handed_out_already_has_a_number_of_its_own() {
+    let bench = Bench::new().await;
+    bench.set_extra(&section(""));
+    bench.add_due_oa("7").await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    let mut daemon = bench.start().await;
+    bench.ledger_until(|ledger| ledger.spends() == 1).await;
+    let hanging = Frozen::thread(daemon.pid, "store");
+    bench.simulator.release();
+    let overtaken = until_handed_out(&bench, 2).await.json();
+    let grant = bench.simulator.grant("app", "7");
+    bench.import("7", &grant).await;
+    drop(hanging);
+    daemon.wait_for_oa("oa.imported", "7").await;
+    // Whoever waits for a newer one than the second is told.
+    let newest = bench.get("/v1/oas/7/token?after=2&wait=1m").await.json();
+    assert_eq!((&newest["access_token"], &newest["generation"]), (&grant["access_token"], &3.into()));
+    assert_ne!(newest["access_token"], overtaken["access_token"]);
+    assert!(daemon.stop().await.success());
+    assert!(bench.simulator.ledger().is_clean());
 }
