@@ -28,6 +28,7 @@ def endings: {
   "refresh_token.expiring": ["oa.imported", "refresh.succeeded"],
   "app.refused": ["app.released"],
   "app.braked": ["app.released"],
+  "api.unavailable": ["api.listening", "daemon.started"],
   "store.failed": ["store.recovered", "daemon.ready"],
   "config.rejected": ["config.reloaded", "daemon.ready"],
   "uncertain": (mended + ["oa.reauthorization_required"]),

@@ -341,8 +341,9 @@ fn an_error_alerts_until_it_is_mended() {
 }
 
 /// What ends an error, beside the events that [`MENDED`] has. Of an error that stands in here twice any does.
-const ENDINGS: [(&str, &[&str]); 10] = [
+const ENDINGS: [(&str, &[&str]); 11] = [
     ("access_token.expired", &MENDED),
+    ("api.unavailable", &["api.listening", "daemon.started"]),
     ("app.refused", &["app.released"]),
     ("config.rejected", &["config.reloaded", "daemon.ready"]),
     ("oa.app_changed", &["daemon.started", "refresh.planned", "refresh.started"]),
