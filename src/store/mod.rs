@@ -121,11 +121,6 @@ impl Store {
         self.writer.health()
     }
 
-    /// Tells it of each transaction: how long it took, and if it was committed. It must not wait, nor hold the store.
-    pub fn observe_commits(&self, observer: impl Fn(Duration, bool) + Send + Sync + 'static) {
-        self.writer.observe_commits(Box::new(observer));
-    }
-
     /// Resolves if the thread that works on the store is gone: the process has to end.
     pub async fn closed(&self) {
         self.writer.closed().await;

@@ -140,8 +140,7 @@ impl Writer {
         Writer { worker: Worker::Caller(locked, Arc::new(teller)), health, observer }
     }
 
-    /// Only the first observer counts.
-    pub(super) fn observe_commits(&self, observer: CommitObserver) {
+    fn observe_commits(&self, observer: CommitObserver) {
         if self.observer.set(observer).is_err() {
             tracing::debug!("somebody observes the commits already");
         }
@@ -174,6 +173,14 @@ impl Writer {
             }
         }
         answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+impl super::Store {
+    /// Calls this for each transaction from now on, with how long it took and whether it was committed: it must not wait,
+    /// and must not hold the store. Only the first observer counts.
+    pub fn observe_commits(&self, observer: impl Fn(Duration, bool) + Send + Sync + 'static) {
+        self.writer.observe_commits(Box::new(observer));
     }
 }
 
