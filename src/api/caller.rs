@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use tokio::net::UnixStream;
@@ -53,7 +54,7 @@ pub(super) enum Account {
 /// Who makes a request.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    pub(super) peer: Peer,
+    pub(super) peer: Arc<Peer>,
     /// Of the token that it shows.
     pub(super) bearer: Option<Digest>,
 }
@@ -62,13 +63,13 @@ impl Caller {
     /// Those that count as one where requests are counted: over TCP all programs of a machine have one address, and whoever
     /// has a token is not to suffer from who has none.
     pub(super) fn account(&self) -> Account {
-        match (&self.peer, self.bearer) {
+        match (&*self.peer, self.bearer) {
             (Peer::Address(_), Some(token)) => Account::Token(token),
             (Peer::Address(_) | Peer::Process { .. }, _) => self.peer.account(),
         }
     }
 
-    pub(super) fn of(peer: Peer, headers: &HeaderMap) -> Caller {
+    pub(super) fn of(peer: Arc<Peer>, headers: &HeaderMap) -> Caller {
         let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = shown.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -81,7 +82,7 @@ impl Caller {
 /// As the log names them.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.peer {
+        match &*self.peer {
             Peer::Process { uid, .. } => write!(f, "uid {uid}"),
             Peer::Address(address) => write!(f, "{address}"),
         }?;
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn a_token_is_known_by_its_digest_and_never_shown() {
         let mut headers = HeaderMap::new();
-        let address = Peer::Address(IpAddr::from([127, 0, 0, 1]));
+        let address = Arc::new(Peer::Address(IpAddr::from([127, 0, 0, 1])));
         assert!(Caller::of(address.clone(), &headers).bearer.is_none());
         headers.insert(header::AUTHORIZATION, "bearer  CANARY".parse().expect("a value"));
         let caller = Caller::of(address.clone(), &headers);

@@ -10,9 +10,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,12 +21,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service;
 
-use super::caller::{Account, Caller, Peer};
+use super::caller::{Account, Peer};
 use super::impatient::Impatient;
 use super::listen::Listeners;
-use super::{Api, descriptors, events, routes};
+use super::routes::Entrance;
+use super::{Api, descriptors, events};
 
 /// How long a connection may go without a whole head of a request, or without taking anything of an answer.
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
@@ -81,7 +81,7 @@ impl Drop for Place {
 pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: u32) {
     let most = usize::try_from(descriptors::affordable(max_connections)).unwrap_or(usize::MAX);
     let doorman = Arc::new(Doorman { most, open: Mutex::default() });
-    let (router, tasks) = (routes::router(Arc::clone(&api)), TaskTracker::new());
+    let (entrance, tasks) = (Entrance::of(&api), TaskTracker::new());
     events::listening(&listeners.path(), listeners.address().as_deref());
     loop {
         let tcp = async {
@@ -98,16 +98,16 @@ pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: 
         match accepted {
             Ok((peer, stream)) => {
                 let Some(place) = doorman.let_in(peer.account()) else { continue };
-                let (router, stop) = (router.clone(), api.stop.clone());
+                let (entrance, stop) = (entrance.clone(), api.stop.clone());
                 tasks.spawn(async move {
                     let _place = place;
                     match stream {
-                        Stream::Unix(stream) => talk(stream, peer, router, &stop).await,
+                        Stream::Unix(stream) => talk(stream, peer, entrance, &stop).await,
                         Stream::Tcp(stream) => {
                             if let Err(error) = stream.set_nodelay(true) {
                                 tracing::debug!(%error, "answers may be held back");
                             }
-                            talk(stream, peer, router, &stop).await;
+                            talk(stream, peer, entrance, &stop).await;
                         }
                     }
                 });
@@ -130,20 +130,24 @@ enum Stream {
     Tcp(tokio::net::TcpStream),
 }
 
+/// Who answers what is asked over a connection.
+pub(super) trait Answers: Clone {
+    /// Answers one request of this peer.
+    fn answer(self, peer: Arc<Peer>, request: Request<Body>) -> impl Future<Output = Response> + Send;
+}
+
 pub(super) async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
-    router: Router,
+    answers: impl Answers,
     stop: &CancellationToken,
 ) {
     let (tell, mut has_asked) = watch::channel(false);
+    let peer = Arc::new(peer);
     let answer = move |request: Request<Incoming>| {
-        tell.send_replace(true);
-        let mut request = request.map(Body::new);
-        let caller = Caller::of(peer.clone(), request.headers());
-        request.extensions_mut().insert(caller);
-        let mut router = router.clone();
-        async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {})) }
+        tell.send_if_modified(|has_asked| !std::mem::replace(has_asked, true));
+        let answered = answers.clone().answer(Arc::clone(&peer), request.map(Body::new));
+        async move { Ok::<_, Infallible>(answered.await) }
     };
     let mut connection = std::pin::pin!(
         http1::Builder::new()
@@ -173,7 +177,16 @@ pub(super) async fn talk(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
+
+    /// Says what is asked for.
+    #[derive(Clone)]
+    struct Echo;
+
+    impl Answers for Echo {
+        async fn answer(self, _: Arc<Peer>, _: Request<Body>) -> Response {
+            Response::new(Body::from("an answer"))
+        }
+    }
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::time::Instant;
 
@@ -182,7 +195,6 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(4_096);
         let (stop, began) = (CancellationToken::new(), Instant::now());
         stop.cancel();
-        let router = Router::new().route("/", get(async || "an answer"));
         let peer = Peer::Address([127, 0, 0, 1].into());
         let asking = async {
             tokio::time::sleep(asks_after).await;
@@ -193,7 +205,7 @@ mod tests {
             text
         };
         let talking = async {
-            talk(server, peer, router, &stop).await;
+            talk(server, peer, Echo, &stop).await;
             began.elapsed()
         };
         tokio::join!(asking, talking)

@@ -89,7 +89,7 @@ impl Access {
 }
 
 fn is_meant(who: &Who, caller: &Caller) -> bool {
-    match (who, &caller.peer) {
+    match (who, &*caller.peer) {
         (Who::User(meant), Peer::Process { uid, .. }) => uid == meant,
         (Who::Group(meant), Peer::Process { groups, .. }) => groups.contains(meant),
         (Who::User(_) | Who::Group(_), Peer::Address(_)) => false,
@@ -132,12 +132,12 @@ mod tests {
     }
 
     fn process(uid: u32, groups: &[u32]) -> Caller {
-        Caller { peer: Peer::Process { uid, groups: groups.to_vec() }, bearer: None }
+        Caller { peer: Peer::Process { uid, groups: groups.to_vec() }.into(), bearer: None }
     }
 
     fn remote(token: Option<&str>) -> Caller {
         let bearer = token.map(|token| Secret::new(token.to_owned()).digest());
-        Caller { peer: Peer::Address(IpAddr::from([127, 0, 0, 1])), bearer }
+        Caller { peer: Peer::Address(IpAddr::from([127, 0, 0, 1])).into(), bearer }
     }
 
     /// The verbs that the caller has with OA 7, OA 8, and all OAs.

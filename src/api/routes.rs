@@ -3,17 +3,20 @@
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::time::Instant;
+use tower_service::Service;
 
-use super::caller::Caller;
+use super::caller::{Caller, Peer};
+use super::connections::Answers;
 use super::problem::Problem;
 use super::{Api, asked, events, exposition, health, oas, openapi, stream, token};
+use crate::config;
+use crate::id::OaId;
 
 /// The routes that answer anybody who can connect, whatever token he shows.
 const FOR_ANYBODY: [&str; 2] = ["/healthz", "/readyz"];
@@ -26,6 +29,8 @@ const DELETE: (&str, MethodFilter) = ("DELETE", MethodFilter::DELETE);
 /// One route: its method, its path, and who answers.
 struct Route(&'static str, &'static str, MethodRouter<Arc<Api>>);
 
+const TOKEN: &str = "/v1/oas/{oa_id}/token";
+
 /// All of them; `openapi.json` is held to these.
 fn table() -> [Route; 14] {
     [
@@ -34,7 +39,7 @@ fn table() -> [Route; 14] {
         route(PUT, "/v1/oas/{oa_id}", oas::enlist),
         route(DELETE, "/v1/oas/{oa_id}", oas::dismiss),
         route(GET, "/v1/oas/{oa_id}/history", oas::history),
-        route(GET, "/v1/oas/{oa_id}/token", token::get),
+        route(GET, TOKEN, token::get),
         route(POST, "/v1/oas/{oa_id}/token/reject", asked::reject),
         route(PUT, "/v1/oas/{oa_id}/token-set", oas::import),
         route(POST, "/v1/oas/{oa_id}/refresh", asked::refresh),
@@ -61,45 +66,112 @@ pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
     ALL.iter().copied()
 }
 
-pub(super) fn router(api: Arc<Api>) -> Router {
-    table()
-        .into_iter()
-        .fold(Router::new(), |router, Route(_, path, answer)| router.route(path, answer))
-        .fallback(async || Problem::no_such_route())
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(middleware::from_fn_with_state(Arc::clone(&api), answer))
-        .with_state(api)
+/// The template of the route that this path is one of, whatever the method is.
+fn template_of(path: &str) -> Option<&'static str> {
+    let fits = |template: &str| {
+        let (mut wanted, mut found) = (template.split('/'), path.split('/'));
+        loop {
+            match (wanted.next(), found.next()) {
+                (None, None) => return true,
+                (Some(wanted), Some(found))
+                    if wanted == found || wanted == "{oa_id}" && !found.is_empty() => {}
+                _ => return false,
+            }
+        }
+    };
+    all().map(|(_, template)| template).find(|template| fits(template))
 }
 
-/// Answers, and counts how long that took.
-async fn answer(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
-    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
-    let route = route.as_ref().map(MatchedPath::as_str);
-    let mut response = admit(&api, request, route, next).await;
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    api.metrics.answered(route, method.as_str(), response.status(), began.elapsed());
-    response
+/// What every request comes in by, and every answer goes out by.
+#[derive(Clone)]
+pub(super) struct Entrance {
+    api: Arc<Api>,
+    router: Router,
+}
+
+impl Entrance {
+    pub(super) fn of(api: &Arc<Api>) -> Entrance {
+        let router = table()
+            .into_iter()
+            .fold(Router::new(), |router, Route(_, path, answer)| router.route(path, answer))
+            .fallback(async || Problem::no_such_route())
+            .method_not_allowed_fallback(async || Problem::method_not_allowed())
+            .with_state(Arc::clone(api));
+        Entrance { api: Arc::clone(api), router }
+    }
+
+    async fn route(&mut self, caller: Caller, mut request: Request, route: Option<&str>) -> Response {
+        // What nearly all requests are, without the detours of a router.
+        if let Some(oa_id) = plain_token(&request, route) {
+            return token::plain(&self.api, &caller, &oa_id, request.headers()).await.into_response();
+        }
+        request.extensions_mut().insert(caller);
+        self.router.call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
+
+impl Answers for Entrance {
+    /// Answers, and counts how long that took.
+    async fn answer(mut self, peer: Arc<Peer>, request: Request) -> Response {
+        let began = Instant::now();
+        let (method, route) = (request.method().clone(), template_of(request.uri().path()));
+        let caller = Caller::of(peer, request.headers());
+        let mut response = match admit(&self.api, &caller, &request, route) {
+            Ok(()) => self.route(caller, request, route).await,
+            Err(problem) => problem.into_response(),
+        };
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        self.api.metrics.answered(route, method.as_str(), response.status(), began.elapsed());
+        response
+    }
+}
+
+/// The OA whose token is asked for, and nothing beside it.
+fn plain_token(request: &Request, route: Option<&str>) -> Option<OaId> {
+    if *request.method() != Method::GET || route != Some(TOKEN) || request.uri().query().is_some() {
+        return None;
+    }
+    let oa_id = request.uri().path().split('/').nth(3)?;
+    config::check_id(oa_id).is_ok().then(|| OaId::from(oa_id))
 }
 
 /// What every request has to pass.
-async fn admit(api: &Api, request: Request, route: Option<&str>, next: Next) -> Response {
-    let Some(caller) = request.extensions().get::<Caller>() else {
-        return Problem::unauthorized().into_response();
-    };
+fn admit(api: &Api, caller: &Caller, request: &Request, route: Option<&str>) -> Result<(), Problem> {
     let is_stranger = api.rights().is_stranger(caller);
     let account = if is_stranger { caller.peer.account() } else { caller.account() };
     if let Err(wait) = api.rate.admit(account) {
-        return Problem::too_many(wait, "this peer asks more often than [api] rate allows").into_response();
+        return Err(Problem::too_many(wait, "this peer asks more often than [api] rate allows"));
     }
     if is_stranger && !route.is_some_and(|route| FOR_ANYBODY.contains(&route)) {
         events::access_denied(&api.audit, caller, None, None);
-        return Problem::unauthorized().into_response();
+        return Err(Problem::unauthorized());
     }
     // What changes something is not done because a web page has a browser ask for it.
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_safe && request.headers().contains_key(header::ORIGIN) {
-        return Problem::denied("requests of web pages change nothing here").into_response();
+        return Err(Problem::denied("requests of web pages change nothing here"));
     }
-    next.run(request).await
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_known_by_its_template() {
+        for (path, template) in [
+            ("/v1/oas", Some("/v1/oas")),
+            ("/v1/oas/7/token", Some(TOKEN)),
+            ("/v1/oas/%37/token", Some(TOKEN)),
+            ("/v1/oas//token", None),
+            ("/v1/oas/7/token/", None),
+            ("/v1/oas/7/tokens", None),
+            ("/", None),
+            ("", None),
+            ("/healthz", Some("/healthz")),
+        ] {
+            assert_eq!(template_of(path), template, "{path}");
+        }
+    }
 }

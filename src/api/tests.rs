@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
 use axum::routing::{get, post};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 
 use super::caller::Peer;
-use super::connections::{SILENCE, talk};
+use super::connections::{Answers, SILENCE, talk};
+use super::routes::Entrance;
 use super::*;
 use crate::clock::{Moment, SystemClock, Time};
 use crate::id::{AppId, Fleet, Managed};
@@ -23,6 +27,13 @@ use crate::store::{Held, Import, Imported, Opened, Recovered, Store, ValidToken}
 
 /// Longer than any answer in these tests.
 const LONG: usize = 1024 * 1024;
+
+/// A router of a test's own, for whoever asks.
+impl Answers for Router {
+    async fn answer(mut self, _: Arc<Peer>, request: Request<Body>) -> Response {
+        self.call(request).await.unwrap_or_else(|never| match never {})
+    }
+}
 
 /// A connection to a router that has no store, on a clock that runs when nothing else does.
 fn connected(size: usize) -> DuplexStream {
@@ -223,7 +234,7 @@ impl Desk for Willing {
 
 /// The whole API over a store with OA 7, and what keeps the store.
 struct Whole {
-    router: Router,
+    router: Entrance,
     peer: Peer,
     stop: CancellationToken,
     log: LogControl,
@@ -263,7 +274,7 @@ impl Whole {
             log: log.clone(),
             stop: stop.clone(),
         };
-        let router = routes::router(Api::new(parts, &config));
+        let router = Entrance::of(&Api::new(parts, &config));
         let peer = Peer::Process { uid: 0, groups: Vec::new() };
         Whole { router, peer, stop, log, _store: store, _directory: directory }
     }

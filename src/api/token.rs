@@ -124,6 +124,21 @@ pub(super) async fn get(
     api.record(&oa_id, &valid, proof, None)
 }
 
+/// The same where nothing else is asked for.
+pub(super) async fn plain(
+    api: &Api,
+    caller: &Caller,
+    oa_id: &OaId,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    api.require(caller, Verb::Read, oa_id)?;
+    let valid = api.valid(oa_id).await?;
+    if valid.is_durable() && is_known(headers, valid.generation) {
+        return Ok(not_modified(valid.generation));
+    }
+    api.record(oa_id, &valid, false, None)
+}
+
 /// What was asked, without the words of a parser that repeats it.
 fn understood(wishes: Result<Query<Wishes>, QueryRejection>) -> Result<Wishes, Problem> {
     let wishes = wishes.map(|Query(wishes)| wishes);
