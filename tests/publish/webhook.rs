@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -260,4 +261,41 @@ async fn an_event_that_is_said_during_the_stop_is_told_by_the_next_run() {
     assert_eq!(told[0].json()["generation"], 2);
     assert!(daemon.stop().await.success());
     assert!(receiver.told().iter().all(|again| again.delivery() == told[0].delivery()), "at least once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_nobody_takes_for_a_day_is_given_up_with_an_error_and_the_next_goes_on() {
+    let is_open = Arc::new(AtomicBool::new(false));
+    let own = Arc::clone(&is_open);
+    let receiver = Receiver::start(move |_, told| {
+        let is_taken = told.json()["generation"] == 3 && own.load(Ordering::SeqCst);
+        if is_taken { taken() } else { Some("500 No".to_owned()) }
+    })
+    .await;
+    let bench = bench_for(&receiver, BOTH).await;
+    bench.add_granted_oa("7").await;
+    let mut daemon = bench.start().await;
+    refresh(&bench, "7").await;
+    refresh(&bench, "7").await;
+    daemon.wait_for_oa("publish.failed", "7").await;
+    assert!(daemon.stop().await.success());
+    let conn = rusqlite::Connection::open(bench.store()).expect("opened");
+    // As if that had gone on for a day.
+    let a_day_older = "UPDATE outbox SET queued_at = queued_at - 90000000, tries = 20, next_at = queued_at \
+                       WHERE next_at IS NOT NULL";
+    assert_eq!(conn.execute(a_day_older, []).expect("changed"), 1);
+    drop(conn);
+    is_open.store(true, Ordering::SeqCst);
+    let mut daemon = bench.start().await;
+    let dead = daemon.wait_for_oa("publish.dead_letter", "7").await;
+    assert_eq!((&dead["level"], &dead["count"]), (&"ERROR".into(), &1.into()));
+    assert_eq!(dead["delivery"], receiver.told()[0].delivery());
+    assert!(dead["detail"].as_str().is_some_and(|detail| detail.contains("500")), "{dead}");
+    until("the next is taken", || receiver.told().last().is_some_and(|told| told.json()["generation"] == 3))
+        .await;
+    daemon.wait_for_oa("publish.recovered", "7").await;
+    assert!(daemon.stop().await.success());
+    let conn = rusqlite::Connection::open(bench.store()).expect("opened");
+    let left: i64 = conn.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).expect("counted");
+    assert_eq!(left, 0);
 }
