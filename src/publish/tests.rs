@@ -124,11 +124,12 @@ async fn a_newer_set_goes_before_all_that_a_round_has_still_to_look_at() {
     let late = &oas[oas.len() - 2];
     bench.begin(oas.iter().map(|oa| (oa.as_str().into(), managed())).collect()).await;
     until(|| bench.place("00000").exists()).await;
+    let newer = format!("access{late}-2");
     bench.import(late, 2).await;
-    until(|| holds(&bench.place(late), "-2")).await;
+    until(|| holds(&bench.place(late), &newer)).await;
     let written = std::fs::read_dir(bench.directory.path().join("tokens")).expect("read").count();
     assert!(written < oas.len(), "it came after all others");
     until(|| oas.iter().all(|oa| bench.place(oa).exists())).await;
-    assert!(holds(&bench.place(late), "-2"), "the round did not put an older one over it");
+    assert!(holds(&bench.place(late), &newer), "the round did not put an older one over it");
     bench.end().await;
 }
