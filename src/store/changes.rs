@@ -66,12 +66,16 @@ impl Changes {
         lock(&self.0.remembered).epoch
     }
 
-    /// Remembers what was read since `epoch`, unless it may be an older set than the newest: also between a commit and its
-    /// telling nobody takes away what another one has read already.
+    /// Remembers what was read since `epoch`, unless it may be an older set than the newest. Between a commit and its telling
+    /// nobody takes away what another one has read already, and a set that is older than what somebody has read goes, whatever
+    /// has changed since he began.
     pub(super) fn remember(&self, oa_id: &OaId, held: &Arc<Held>, epoch: Epoch) {
         let mut remembered = lock(&self.0.remembered);
-        let is_newer = |known: &Arc<Held>| known.generation > held.generation;
-        if remembered.epoch != epoch || remembered.sets.get(oa_id).is_some_and(is_newer) {
+        let is_newer = match remembered.sets.get(oa_id) {
+            Some(known) => held.generation > known.generation,
+            None => remembered.epoch == epoch,
+        };
+        if !is_newer {
             return;
         }
         if remembered.sets.len() >= MOST_REMEMBERED {
@@ -190,6 +194,19 @@ mod tests {
         changes.tell(&OaId::from("2"));
         changes.remember(&oa_id, &held(1), changes.epoch());
         assert_eq!(changes.remembered(&oa_id).map(|held| held.generation), Some(2), "not the older one");
+    }
+
+    #[test]
+    fn what_somebody_has_read_takes_an_older_set_away_though_another_change_was_told_since_he_began() {
+        let (changes, oa_id) = (Changes::default(), OaId::from("1"));
+        let before = changes.epoch();
+        changes.tell(&oa_id);
+        changes.remember(&oa_id, &held(1), changes.epoch());
+        // He began before that change was told, and read after the next one was committed, which nobody told yet.
+        changes.remember(&oa_id, &held(2), before);
+        assert_eq!(changes.remembered(&oa_id).map(|held| held.generation), Some(2));
+        changes.remember(&oa_id, &held(1), changes.epoch());
+        assert_eq!(changes.remembered(&oa_id).map(|held| held.generation), Some(2));
     }
 
     #[test]
