@@ -79,7 +79,8 @@ fn template_of(path: &str) -> Option<&'static str> {
             }
         }
     };
-    all().map(|(_, template)| template).find(|template| fits(template))
+    // What is nearly always asked for comes first.
+    std::iter::once(TOKEN).chain(all().map(|(_, template)| template)).find(|template| fits(template))
 }
 
 /// What every request comes in by, and every answer goes out by.

@@ -65,8 +65,9 @@ pub(super) fn open(
     }
 }
 
-/// How many threads answer programs.
-const THREADS: usize = 2;
+/// How many threads answer programs: one, which takes what has come in together, answers more a second than two that wake each
+/// other.
+const THREADS: usize = 1;
 
 /// Threads of the API's own.
 struct OwnThreads(Option<Runtime>);
