@@ -1,5 +1,7 @@
 //! No refresh token and no app secret leaves by any route, whatever is asked and whatever goes wrong.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
 
 use super::harness::http::{Request, Response, ask};
@@ -69,6 +71,9 @@ async fn i9_no_refresh_token_and_no_app_secret_leaves_by_any_route_also_where_so
     bench.set_extra(&section("rate = 1000000\n"));
     bench.add_granted_oa("7").await;
     let mut daemon = bench.start().await;
+    let mut stream = UnixStream::connect(bench.api()).await.expect("the API listens");
+    let listen = Request { headers: &[("Accept", "text/event-stream")], ..Request::get("/v1/events") };
+    stream.write_all(&listen.bytes()).await.expect("sent");
     bench.ask_everything("well").await;
     // Answers of Zalo that repeat what they were asked, and one that cannot be understood.
     let secrets = format!("{{\"error\": -14, \"message\": \"{MARKER}\", \"{MARKER}\": 1}}");
@@ -82,4 +87,9 @@ async fn i9_no_refresh_token_and_no_app_secret_leaves_by_any_route_also_where_so
     bench.ask_everything("refused").await;
     // The harness looks through the log.
     assert!(daemon.stop().await.success());
+    let mut events = Vec::new();
+    stream.read_to_end(&mut events).await.expect("it ended with the daemon");
+    let events = text(&events);
+    assert!(events.contains("event: refresh.failed") && events.contains("event: app.refused"), "{events}");
+    assert!(!events.contains(MARKER), "{events}");
 }
