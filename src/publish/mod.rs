@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,7 +133,6 @@ pub struct Publishers {
     at_work: Mutex<AtWork>,
     /// After how many times that the config was taken over the files of earlier ones are gone.
     cleaned: watch::Sender<u64>,
-    hooks_at_once: Arc<Semaphore>,
     tasks: TaskTracker,
     /// No new work.
     stop: CancellationToken,
@@ -152,7 +151,6 @@ impl Publishers {
             scope: watch::Sender::default(),
             at_work: Mutex::default(),
             cleaned: watch::Sender::default(),
-            hooks_at_once: Arc::new(Semaphore::new(exec::AT_ONCE)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             leave: CancellationToken::new(),
@@ -267,8 +265,7 @@ impl Publishers {
                 None => {
                     let (handle, settings) = watch::channel(section);
                     let Some(around) = self.around() else { continue };
-                    let (feed, permits) = (self.read_feed(at_work), Arc::clone(&self.hooks_at_once));
-                    self.spawn(exec::work(around, settings, feed, permits));
+                    self.spawn(exec::work(around, settings, self.read_feed(at_work)));
                     handle
                 }
             };
@@ -323,8 +320,8 @@ impl Publishers {
                 return;
             }
             for task in retired {
-                // A panic of its own, which the log has told.
-                task.await.ok();
+                // A panic of its own the log has told; and for one that hangs nobody waits.
+                tokio::time::timeout(LAST_PATIENCE, task).await.ok();
             }
             loop {
                 let files = file::remove_foreign(&around, &templates).await;

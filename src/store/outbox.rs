@@ -18,7 +18,7 @@ use crate::id::OaId;
 use crate::secret::Digest;
 
 /// How many letters wait for one webhook at most.
-const MOST_WAITING: u64 = 10_000;
+const MOST_WAITING: u64 = 100_000;
 /// A letter that is due later than this was put off by a clock that has been set back since.
 const LONGEST_WAIT: Duration = Duration::from_secs(2 * 3_600);
 /// How many OAs a new webhook takes note of in one transaction.
@@ -44,6 +44,9 @@ pub enum Tells {
     Nothing,
     /// It has this generation, and no person is needed.
     Generation(u64),
+    /// A person brought this generation, and no person is needed. Told also where that a newer set is there was: nothing
+    /// else says who brought it.
+    Import(u64),
     /// A person is needed.
     Person(String),
     /// No person is needed any more.
@@ -244,6 +247,11 @@ fn note_told(tx: &Connection, webhook: Digest, oa_id: &str, tells: &Tells) -> ru
         Tells::Generation(generation) => {
             (Some(*generation), "", told.is_none_or(|(before, _)| before < *generation))
         }
+        Tells::Import(generation) => {
+            let is_newer = told.is_none_or(|(before, _)| before < *generation);
+            upsert.execute(params![webhook.as_bytes(), oa_id, generation, "", is_newer])?;
+            return Ok(true);
+        }
         Tells::Person(reason) => (None, reason.as_str(), told.is_none_or(|(_, before)| before != *reason)),
         Tells::NoPerson => (None, "", true),
     };
@@ -286,16 +294,22 @@ fn settle(tx: &Connection, webhook: Digest, seq: i64, now: Time) -> rusqlite::Re
 }
 
 fn due(conn: &Connection, webhook: Digest, limit: usize, now: Time) -> rusqlite::Result<Vec<Waiting>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    conn.prepare_cached(
-        "SELECT seq, oa_id, delivery, body, queued_at, tries FROM outbox INDEXED BY outbox_due \
-         WHERE webhook = ?1 AND next_at IS NOT NULL AND (next_at <= ?2 OR next_at > ?3) ORDER BY seq LIMIT ?4",
-    )?
-    .query_map(
-        params![webhook.as_bytes(), now.as_millis(), now.plus(LONGEST_WAIT).as_millis(), limit],
-        read_waiting,
-    )?
-    .collect()
+    let mut letters = Vec::new();
+    // Each by the index and in its order: of a herd's letters only those are read that are returned. What is put off further
+    // than anything is was so by a clock that has been set back.
+    for (condition, than) in [("next_at <= ?2", now), ("next_at > ?2", now.plus(LONGEST_WAIT))] {
+        let left = i64::try_from(limit.saturating_sub(letters.len())).unwrap_or(i64::MAX);
+        let found: Vec<Waiting> = conn
+            .prepare_cached(&format!(
+                "SELECT seq, oa_id, delivery, body, queued_at, tries FROM outbox INDEXED BY outbox_due \
+                 WHERE webhook = ?1 AND next_at IS NOT NULL AND {condition} ORDER BY next_at LIMIT ?3"
+            ))?
+            .query_map(params![webhook.as_bytes(), than.as_millis(), left], read_waiting)?
+            .collect::<rusqlite::Result<_>>()?;
+        letters.extend(found);
+    }
+    letters.sort_unstable_by_key(|letter| letter.seq);
+    Ok(letters)
 }
 
 fn next_due(conn: &Connection, webhook: Digest, now: Time) -> rusqlite::Result<Option<Time>> {
@@ -429,6 +443,42 @@ mod tests {
             ],
         );
         assert_eq!(untold_now(&conn), []);
+    }
+
+    #[test]
+    fn an_import_is_told_also_where_its_set_was_made_up_for_before_its_event_came() {
+        let conn = database();
+        oa(&conn, "7", 1, None);
+        begin(&conn);
+        post_at(&conn, &[letter("7", "made up", Tells::Generation(2))]);
+        post_at(&conn, &[letter("7", "its own", Tells::Import(2))]);
+        let all: Vec<String> = conn
+            .prepare("SELECT delivery FROM outbox ORDER BY seq")
+            .expect("prepared")
+            .query_map([], |row| row.get(0))
+            .expect("read")
+            .collect::<rusqlite::Result<_>>()
+            .expect("read");
+        assert_eq!(all, ["made up", "its own"]);
+        post_at(&conn, &[letter("8", "first", Tells::Import(1))]);
+        oa(&conn, "8", 1, None);
+        assert_eq!(untold_now(&conn), [("7".to_owned(), false, None); 0], "and counts as told");
+    }
+
+    #[test]
+    fn of_many_letters_that_are_due_only_those_are_read_that_are_sent() {
+        let conn = database();
+        let plan: Vec<String> = conn
+            .prepare(
+                "EXPLAIN QUERY PLAN SELECT seq FROM outbox INDEXED BY outbox_due \
+                 WHERE webhook = x'07' AND next_at IS NOT NULL AND next_at <= 1 ORDER BY next_at LIMIT 16",
+            )
+            .expect("prepared")
+            .query_map([], |row| row.get(3))
+            .expect("read")
+            .collect::<rusqlite::Result<_>>()
+            .expect("read");
+        assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{plan:?}");
     }
 
     #[test]

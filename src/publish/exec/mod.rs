@@ -1,7 +1,7 @@
 //! Events to programs of this machine: one task a `[[publish]]` with an `exec`.
 //!
 //! The events of one OA are told one after the other, each run by itself, and a run that failed is repeated before the next.
-//! Over all hooks so many run at once; what waits is bounded, and the oldest goes. Nobody else waits for a hook.
+//! Of each hook so many run at once; what waits is bounded, and the oldest goes. Nobody else waits for a hook.
 
 mod output;
 mod queue;
@@ -23,8 +23,8 @@ use crate::telemetry::feed::{FeedReader, Happening, Read};
 use queue::{MOST_IN_ALL, MOST_WAITING, Pushed, Queue, Whose};
 use run::{Ended, Run};
 
-/// How many hooks run at once, over all publishers.
-pub(super) const AT_ONCE: usize = 8;
+/// How often a hook runs at once, for several OAs. No other hook waits for one that hangs.
+const AT_ONCE: usize = 8;
 /// How many events are read at once.
 const READ: usize = 256;
 
@@ -34,8 +34,8 @@ pub(super) async fn work(
     around: Around,
     mut settings: watch::Receiver<Arc<Section<Hook>>>,
     mut feed: FeedReader,
-    permits: Arc<Semaphore>,
 ) {
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let section = settings.borrow_and_update().clone();
     let mut worker = Worker {
         around,
@@ -45,7 +45,6 @@ pub(super) async fn work(
         running: JoinSet::new(),
         troubles: Troubles::default(),
     };
-    let mut is_retired = false;
     loop {
         let retry = worker.again.next();
         tokio::select! {
@@ -56,20 +55,17 @@ pub(super) async fn work(
                 }
             }
             () = worker.around.stop.cancelled() => break,
-            changed = settings.changed(), if !is_retired => match changed {
+            changed = settings.changed() => match changed {
                 Ok(()) => worker.section = settings.borrow_and_update().clone(),
-                Err(_) => is_retired = true,
+                Err(_) => break,
             },
-            read = feed.next(READ), if !is_retired => worker.take_in(read),
+            read = feed.next(READ) => worker.take_in(read),
             () = tokio::time::sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => {
                 worker.retry();
             }
             Ok(permit) = Arc::clone(&permits).acquire_owned(), if worker.queue.has_ready() => {
                 worker.start(permit);
             }
-        }
-        if is_retired && worker.queue.is_empty() {
-            return;
         }
     }
     while let Some(ended) = worker.running.join_next().await {

@@ -30,7 +30,7 @@ pub(super) fn lines(heard: &[Heard], token: Option<&Secret>) -> Vec<String> {
     let (mut lines, mut room, mut is_more) = (Vec::new(), MOST, false);
     for Heard { bytes, is_more: goes_on } in heard {
         is_more |= goes_on;
-        let text = String::from_utf8_lossy(bytes);
+        let text = String::from_utf8_lossy(without_begun(bytes, token));
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let shown = shown(line, token);
             if room == 0 {
@@ -48,6 +48,14 @@ pub(super) fn lines(heard: &[Heard], token: Option<&Secret>) -> Vec<String> {
         lines.push("… more".to_owned());
     }
     lines
+}
+
+/// Without the beginning of a token that stands at the end: what is kept of a stream, or was written before a hook was
+/// ended, may end in the middle of one, which would not be known as that.
+fn without_begun<'b>(bytes: &'b [u8], token: Option<&Secret>) -> &'b [u8] {
+    let token = token.map_or(&b""[..], |token| token.expose().as_bytes());
+    let begun = (1..token.len()).rev().find(|length| bytes.ends_with(&token[..*length]));
+    &bytes[..bytes.len() - begun.unwrap_or(0)]
 }
 
 fn shown(line: &str, token: Option<&Secret>) -> String {
@@ -89,6 +97,26 @@ mod tests {
         let many = said(&["ä\n".repeat(3 * MOST).as_bytes()], None);
         assert!(many.iter().map(String::len).sum::<usize>() <= MOST + "… more".len());
         assert_eq!(many.last().map(String::as_str), Some("… more"));
+    }
+
+    #[test]
+    fn i9_nothing_of_a_token_is_shown_that_is_cut_at_the_end_of_what_is_kept() {
+        let token = "CANARY".repeat(100);
+        let line = format!("{{\"padding\": \"{}\", \"access_token\": \"{token}\"}}\n", "x".repeat(140));
+        for text in [
+            format!("y\n{}", line.repeat(20)),
+            format!("{}{token} after", "\n".repeat(MOST + 1)),
+            line[..line.len() - 30].to_owned(),
+        ] {
+            for pieces in [7, 4_096] {
+                let parts: Vec<&[u8]> = text.as_bytes().chunks(pieces).collect();
+                let secret = Secret::new(token.clone());
+                let mut heard = [Heard::default()];
+                parts.iter().for_each(|part| heard[0].take_in(part, Some(&secret)));
+                let lines = lines(&heard, Some(&secret));
+                assert!(lines.iter().all(|line| !line.contains("CANARY")), "{lines:?}");
+            }
+        }
     }
 
     #[test]

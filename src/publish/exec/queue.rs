@@ -65,10 +65,6 @@ impl Queue {
         !self.ready.is_empty()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     /// The next event that may be run. Nothing more of its OA may until it is done.
     pub(super) fn next(&mut self) -> Option<(Whose, Arc<Happening>)> {
         let whose = self.ready.pop_front()?;
@@ -143,7 +139,7 @@ mod tests {
         assert_eq!(queue.failed(&seven()), 1);
         queue.done(seven());
         queue.done(None);
-        assert!(queue.is_empty() && !queue.has_ready() && queue.count == 0);
+        assert!(queue.lines.is_empty() && !queue.has_ready() && queue.count == 0);
     }
 
     #[test]

@@ -41,31 +41,22 @@ pub(super) struct Ended {
 
 impl Run {
     pub(super) async fn run(self, stop: &CancellationToken) -> Ended {
-        let mut child = match self.start() {
-            Ok(child) => child,
-            Err(error) => return Ended { outcome: Err(format!("cannot be run: {error}")), said: Vec::new() },
+        let (command, environment) = (self.command.clone(), self.environment.clone());
+        // It returns when the program is begun, for which its disk may be waited for.
+        let starting = tokio::task::spawn_blocking(move || start(&command, &environment));
+        let failed =
+            |what: String| Ended { outcome: Err(format!("cannot be run: {what}")), said: Vec::new() };
+        let mut child = match timeout(self.timeout, starting).await {
+            Ok(Ok(Ok(child))) => child,
+            Ok(Ok(Err(error))) => return failed(error.to_string()),
+            Ok(Err(_)) => return failed("a fault of the program; please report this".to_owned()),
+            Err(_) => return failed(format!("it did not begin within {}s", self.timeout.as_secs())),
         };
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let heard = [Mutex::default(), Mutex::default()];
         let outcome = self.watch(&mut child, group, &heard, stop).await;
         let heard = heard.map(|heard| heard.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ended { outcome, said: output::lines(&heard, self.token.as_ref()) }
-    }
-
-    fn start(&self) -> std::io::Result<Child> {
-        let (program, arguments) =
-            self.command.split_first().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
-        Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
     }
 
     /// Gives it its input, hears it out, and waits for its end.
@@ -106,6 +97,22 @@ impl Run {
         }
         Err(why)
     }
+}
+
+fn start(command: &[String], environment: &[(&'static str, String)]) -> std::io::Result<Child> {
+    let (program, arguments) =
+        command.split_first().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
 }
 
 fn judged(status: std::io::Result<ExitStatus>) -> Result<(), String> {

@@ -287,7 +287,11 @@ impl Worker {
             let stage = std::mem::replace(&mut round.stage, Stage::Ended);
             match self.read(&mut round, &stage).await {
                 Ok(Stage::Ended) => return None,
-                Ok(next) => round.stage = next,
+                // What was told while it was read comes first: then it is fresher than the page.
+                Ok(next) => {
+                    round.stage = next;
+                    return Some(round);
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a round of publishing waits for the store");
                     round.stage = stage;

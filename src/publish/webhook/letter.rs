@@ -19,7 +19,8 @@ pub(super) fn of_event(
     delivery: impl FnOnce() -> String,
 ) -> Option<Letter> {
     let tells = match (&*event.event, event.number_in("generation"), event.text("reason")) {
-        (SUCCEEDED | "oa.imported", Some(generation), _) => Tells::Generation(generation),
+        (SUCCEEDED, Some(generation), _) => Tells::Generation(generation),
+        ("oa.imported", Some(generation), _) => Tells::Import(generation),
         (PERSON_NEEDED, _, Some(reason)) => Tells::Person(reason.to_owned()),
         ("oa.resolved", ..) => Tells::NoPerson,
         _ => Tells::Nothing,
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_wanted_is_told_and_what_changes_what_was_told_is_noted() {
         assert_eq!(told(SUCCEEDED, json!({"generation": 2})), Some((true, Tells::Generation(2))));
-        assert_eq!(told("oa.imported", json!({"generation": 2})), Some((false, Tells::Generation(2))));
+        assert_eq!(told("oa.imported", json!({"generation": 2})), Some((false, Tells::Import(2))));
         let person = Tells::Person("x".to_owned());
         assert_eq!(told(PERSON_NEEDED, json!({"reason": "x"})), Some((false, person)));
         assert_eq!(told("oa.resolved", json!({})), Some((false, Tells::NoPerson)));
