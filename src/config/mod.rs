@@ -16,6 +16,7 @@ mod publish;
 mod schema;
 mod section;
 mod settings;
+mod template;
 mod values;
 mod warnings;
 

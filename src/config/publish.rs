@@ -12,7 +12,7 @@ use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
 use super::values::{self, Bounds};
-use super::{Secrets, api, schema};
+use super::{Secrets, api, schema, template};
 use crate::id::OaId;
 use crate::secret::{Digest, Secret};
 
@@ -190,13 +190,17 @@ pub(super) fn publish(
     for section in Section::list(document, &schema::PUBLISH, report) {
         let Some(publish) = one(&section, store, around, report) else { continue };
         let is_same = |other: &Publish| match (&other.to, &publish.to) {
-            (Publisher::File(a), Publisher::File(b)) => a.path == b.path,
+            (Publisher::File(a), Publisher::File(b)) => template::may_meet(&a.path, &b.path),
             (Publisher::Webhook(a), Publisher::Webhook(b)) => a.url == b.url,
             (Publisher::Exec(a), Publisher::Exec(b)) => a == b && other.oas == publish.oas,
             (Publisher::File(_) | Publisher::Exec(_) | Publisher::Webhook(_), _) => false,
         };
         if found.iter().any(is_same) {
-            report.add(section.at, "the same is published to above", "write one [[publish]] for it");
+            report.add(
+                section.at,
+                "the same is published to above, or may be",
+                "write one [[publish]] for it",
+            );
         }
         found.push(publish);
     }
@@ -460,7 +464,7 @@ mod tests {
     fn everything_that_can_be_said_is_understood() {
         let found = publish(&format!(
             "{ALL}file = \"t/{{oa_id}}.json\"\n\
-             [[publish]]\noas = [\"7\"]\nfile = \"/t/token\"\nmode = \"0640\"\nowner = \"root\"\ngroup = \"root\"\n\
+             [[publish]]\noas = [\"7\"]\nfile = \"/u/token\"\nmode = \"0640\"\nowner = \"root\"\ngroup = \"root\"\n\
              {ALL}file = \"/t/{{oa_id}}\"\nformat = \"env\"\n\
              {ALL}exec = [\"/bin/hook\", \"--oa={{oa_id}}\", \"{{event}}\", \"{{\"]\nevents = [\"oa.imported\"]\n\
              token = true\ntimeout = \"5s\"\n\
@@ -470,7 +474,7 @@ mod tests {
             Publisher::File(TokenFile { path: path.into(), format, mode, owner, group })
         };
         assert_eq!(found[0].to, file("/e/t/{oa_id}.json", Format::Json, 0o600, None, None));
-        assert_eq!(found[1].to, file("/t/token", Format::Text, 0o640, Some(0), Some(0)));
+        assert_eq!(found[1].to, file("/u/token", Format::Text, 0o640, Some(0), Some(0)));
         assert_eq!(found[1].oas, Some([OaId::from("7")].into()));
         assert_eq!(found[2].to, file("/t/{oa_id}", Format::Env, 0o600, None, None));
         let command = ["/bin/hook", "--oa={oa_id}", "{event}", "{"].map(str::to_owned).to_vec();

@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(all, ["made up", "its own"]);
         post_at(&conn, &[letter("8", "first", Tells::Import(1))]);
         oa(&conn, "8", 1, None);
-        assert_eq!(untold_now(&conn), [("7".to_owned(), false, None); 0], "and counts as told");
+        assert!(untold_now(&conn).is_empty(), "and counts as told");
     }
 
     #[test]

@@ -248,9 +248,12 @@ impl Worker {
         for oa_id in oas {
             self.note_fresh(&oa_id);
             self.again.strike(&oa_id);
-            match self.place(&oa_id).filter(|_| self.noted.contains(&oa_id)) {
+            // One that has become another's of this section meanwhile is not its own any more.
+            let is_own = |path: &PathBuf| !self.is_others(&path.to_string_lossy(), &oa_id);
+            match self.place(&oa_id).filter(|_| self.noted.contains(&oa_id)).filter(is_own) {
                 Some(path) => paths.push((oa_id, path)),
                 None => {
+                    self.noted.remove(&oa_id);
                     self.failures.remove(&oa_id);
                     self.troubles.forget(Some(&oa_id));
                 }
