@@ -98,7 +98,7 @@ impl Store {
     /// When the database cannot be opened once more.
     pub fn reader(&self) -> Result<Reader, StoreError> {
         let path = self.path.as_ref().ok_or(StoreError::Closed)?;
-        Reader::open(path, Arc::clone(&self.slots), self.changes.clone())
+        Reader::open(path, Arc::clone(&self.slots), self.changes.clone(), &self.writer)
     }
 
     /// Which sets change, as they become durable.

@@ -16,7 +16,7 @@ use super::overview::{self, AppStatus, Overview};
 use super::read_only;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
-use super::writer::{StoreError, classify};
+use super::writer::{StoreError, Writer, classify};
 use crate::clock::Reading;
 use crate::id::{Fleet, Managed, OaId};
 
@@ -41,19 +41,22 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 struct Lane(mpsc::SyncSender<Job>);
 
 impl Lane {
-    fn start(name: &str, path: &Path, threads: usize) -> Result<Lane, StoreError> {
+    fn start(name: &str, path: &Path, threads: usize, writer: &Writer) -> Result<Lane, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let (jobs, inbox) = mpsc::sync_channel::<Job>(MOST_WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for _ in 0..threads {
             let conn = read_only::open_beside(path).map_err(|error| unavailable(&error))?;
-            let inbox = Arc::clone(&inbox);
+            let (inbox, writer) = (Arc::clone(&inbox), writer.clone());
             let work = move || {
                 // Whoever waits in `recv` holds the lock; the others wait for that.
                 let next = || inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 while let Ok(job) = next() {
                     job(&conn);
                 }
+                // The last connection to be closed works the log into the database: that is the writer's.
+                drop(conn);
+                drop(writer);
             };
             let thread = std::thread::Builder::new().name(name.to_owned());
             thread.spawn(work).map_err(|error| unavailable(&error))?;
@@ -89,10 +92,15 @@ fn in_one_snapshot<T>(
 }
 
 impl Reader {
-    pub(super) fn open(path: &Path, slots: Arc<Slots>, changes: Changes) -> Result<Reader, StoreError> {
+    pub(super) fn open(
+        path: &Path,
+        slots: Arc<Slots>,
+        changes: Changes,
+        writer: &Writer,
+    ) -> Result<Reader, StoreError> {
         Ok(Reader {
-            quick: Lane::start("store-read", path, QUICK_THREADS)?,
-            whole: Lane::start("store-list", path, 1)?,
+            quick: Lane::start("store-read", path, QUICK_THREADS, writer)?,
+            whole: Lane::start("store-list", path, 1, writer)?,
             slots,
             changes,
         })
@@ -225,7 +233,7 @@ mod tests {
     struct Bench {
         store: Store,
         thread: JoinHandle<()>,
-        _directory: tempfile::TempDir,
+        directory: tempfile::TempDir,
     }
 
     fn bench() -> Bench {
@@ -234,7 +242,7 @@ mod tests {
         let mut recovered = Recovered::default();
         opened.recover(2, &Timing::default(), &now(), &mut || Roll(0.5), &mut recovered).expect("recovered");
         let (store, thread) = opened.start().expect("started");
-        Bench { store, thread, _directory: directory }
+        Bench { store, thread, directory }
     }
 
     fn managed(app: &str) -> Managed {
@@ -276,6 +284,8 @@ mod tests {
         assert_eq!(reader.held(&oa).await.expect("read").map(|held| held.generation), Some(2));
         drop((reader, bench.store));
         bench.thread.join().expect("the store is closed");
+        // The writer's connection was the last: a disk that is full has the log's room again.
+        assert!(!bench.directory.path().join("tokens.db-wal").exists());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
