@@ -43,7 +43,7 @@ mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -85,11 +85,14 @@ pub struct Store {
     changes: Changes,
     /// The database; `None`: it is on no disk of this machine.
     path: Option<Arc<Path>>,
+    /// Held by each thread that reads, until its connection is closed.
+    readers: mpsc::Sender<()>,
 }
 
 impl Store {
-    fn new(writer: Writer, slots: Slots, path: Option<&Path>) -> Store {
-        Store { writer, slots: Arc::new(slots), changes: Changes::default(), path: path.map(Arc::from) }
+    fn new(writer: Writer, slots: Slots, path: Option<&Path>, readers: mpsc::Sender<()>) -> Store {
+        let (slots, changes, path) = (Arc::new(slots), Changes::default(), path.map(Arc::from));
+        Store { writer, slots, changes, path, readers }
     }
 
     /// Opens a way to look at the store that waits for no commit.
@@ -98,7 +101,7 @@ impl Store {
     /// When the database cannot be opened once more.
     pub fn reader(&self) -> Result<Reader, StoreError> {
         let path = self.path.as_ref().ok_or(StoreError::Closed)?;
-        Reader::open(path, Arc::clone(&self.slots), self.changes.clone(), &self.writer)
+        Reader::open(path, Arc::clone(&self.slots), self.changes.clone(), &self.readers)
     }
 
     /// Which sets change, as they become durable.

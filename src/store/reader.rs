@@ -16,7 +16,7 @@ use super::overview::{self, AppStatus, Overview};
 use super::read_only;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
-use super::writer::{StoreError, Writer, classify};
+use super::writer::{StoreError, classify};
 use crate::clock::Reading;
 use crate::id::{Fleet, Managed, OaId};
 
@@ -41,13 +41,13 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 struct Lane(mpsc::SyncSender<Job>);
 
 impl Lane {
-    fn start(name: &str, path: &Path, threads: usize, writer: &Writer) -> Result<Lane, StoreError> {
+    fn start(name: &str, path: &Path, threads: usize, alive: &mpsc::Sender<()>) -> Result<Lane, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let (jobs, inbox) = mpsc::sync_channel::<Job>(MOST_WAITING);
         let inbox = Arc::new(Mutex::new(inbox));
         for _ in 0..threads {
             let conn = read_only::open_beside(path).map_err(|error| unavailable(&error))?;
-            let (inbox, writer) = (Arc::clone(&inbox), writer.clone());
+            let (inbox, alive) = (Arc::clone(&inbox), alive.clone());
             let work = move || {
                 // Whoever waits in `recv` holds the lock; the others wait for that.
                 let next = || inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -56,7 +56,7 @@ impl Lane {
                 }
                 // The last connection to be closed works the log into the database: that is the writer's.
                 drop(conn);
-                drop(writer);
+                drop(alive);
             };
             let thread = std::thread::Builder::new().name(name.to_owned());
             thread.spawn(work).map_err(|error| unavailable(&error))?;
@@ -96,11 +96,11 @@ impl Reader {
         path: &Path,
         slots: Arc<Slots>,
         changes: Changes,
-        writer: &Writer,
+        alive: &mpsc::Sender<()>,
     ) -> Result<Reader, StoreError> {
         Ok(Reader {
-            quick: Lane::start("store-read", path, QUICK_THREADS, writer)?,
-            whole: Lane::start("store-list", path, 1, writer)?,
+            quick: Lane::start("store-read", path, QUICK_THREADS, alive)?,
+            whole: Lane::start("store-list", path, 1, alive)?,
             slots,
             changes,
         })

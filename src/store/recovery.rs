@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +28,10 @@ use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Roll, Timing};
+
+/// How long readers have to close their connections before the store's own, which works the log in. One that hangs is not
+/// waited for.
+const READERS_FIRST: Duration = Duration::from_secs(1);
 
 /// The daemon's store, locked and not yet recovered.
 pub struct Opened {
@@ -165,7 +170,16 @@ impl Opened {
         let database = lock.as_ref().map(|lock| Place::of(path.clone(), lock)).transpose()?;
         let places: Vec<Place> = database.into_iter().chain(sides.into_iter().flatten()).collect();
         let is_on_disk = lock.is_some();
-        let (writer, thread) = Writer::start(conn, move || places.iter().try_for_each(Place::check))?;
+        let (readers, closed) = mpsc::channel();
+        let (writer, thread) = Writer::start(
+            conn,
+            move || places.iter().try_for_each(Place::check),
+            move || {
+                if closed.recv_timeout(READERS_FIRST) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    tracing::debug!("a reader hangs");
+                }
+            },
+        )?;
         let holder = std::thread::Builder::new().name("store-lock".to_owned()).spawn(move || {
             // After the database is closed: closing this file earlier would drop SQLite's own locks.
             let ended = thread.join();
@@ -174,13 +188,13 @@ impl Opened {
                 std::panic::resume_unwind(panic);
             }
         })?;
-        Ok((Store::new(writer, slots, is_on_disk.then_some(&*path)), holder))
+        Ok((Store::new(writer, slots, is_on_disk.then_some(&*path), readers), holder))
     }
 
     /// Goes on without a thread: each verb is done, and committed by itself, on the thread that asks for it, before that
     /// thread goes on. For a simulation, in which everything happens in an order of its choosing.
     pub fn on_this_thread(self) -> Store {
-        Store::new(Writer::on_this_thread(self.conn, self.lock), self.slots, None)
+        Store::new(Writer::on_this_thread(self.conn, self.lock), self.slots, None, mpsc::channel().0)
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {

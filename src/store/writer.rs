@@ -114,6 +114,7 @@ impl Writer {
     pub(super) fn start(
         conn: Connection,
         is_reachable: impl Fn() -> Result<(), String> + Send + 'static,
+        before_closing: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (jobs, mut inbox) = mpsc::channel::<Box<dyn Job>>(1_024);
         let (teller, seen_health) = Teller::new();
@@ -128,6 +129,7 @@ impl Writer {
                 }
                 work(&conn, &is_reachable, waiting, &teller);
             }
+            before_closing();
         })?;
         Ok((Writer { worker: Worker::Thread(jobs), health: seen_health, observer }, thread))
     }
@@ -352,7 +354,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_bad_row_does_not_fail_its_neighbours() {
-        let (writer, _thread) = Writer::start(database(), || Ok(())).expect("started");
+        let (writer, _thread) = Writer::start(database(), || Ok(()), || ()).expect("started");
         let (a, b, c) = tokio::join!(insert(&writer, 1), insert(&writer, 1), insert(&writer, 2));
         assert!(a.is_ok() && c.is_ok());
         assert!(matches!(b, Err(StoreError::Broken(_))));
@@ -363,7 +365,7 @@ mod tests {
     async fn a_failed_commit_fails_all_and_leaves_nothing_and_the_next_one_works() {
         let conn = database();
         conn.execute_batch("PRAGMA max_page_count = 3").expect("limited");
-        let (writer, _thread) = Writer::start(conn, || Ok(())).expect("started");
+        let (writer, _thread) = Writer::start(conn, || Ok(()), || ()).expect("started");
         let mut health = writer.health();
         let (tell, told) = std::sync::mpsc::channel();
         writer.observe_commits(Box::new(move |_, is_committed| tell.send(is_committed).expect("heard")));
@@ -407,7 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_thread_ends_with_the_last_writer() {
-        let (writer, thread) = Writer::start(database(), || Ok(())).expect("started");
+        let (writer, thread) = Writer::start(database(), || Ok(()), || ()).expect("started");
         insert(&writer, 1).await.expect("inserted");
         drop(writer);
         thread.join().expect("ended without panic");
