@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
@@ -117,17 +118,12 @@ struct KeepersDesk {
 
 impl KeepersDesk {
     /// Does it whole among the keeper's work, also if whoever asked for it goes away in the middle: what is in the store is
-    /// then also told. `None`: it panicked.
-    async fn whole<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-        self.keeper.tasks.spawn_on(work, &self.keepers_threads).await.ok()
-    }
-
-    /// The same of what the store is asked.
-    async fn stored<T: Send + 'static>(
+    /// then also told.
+    async fn whole<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.whole(work).await.unwrap_or(Err(StoreError::Closed))
+        self.keeper.tasks.spawn_on(work, &self.keepers_threads).await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
@@ -181,12 +177,14 @@ impl Desk for KeepersDesk {
             };
             let wish = Wish { generation, spares_blocked, spares_retrying, ..Wish::default() };
             let keeper = Arc::clone(&self.keeper);
-            let refreshing = async move { refresh::run(&keeper, &oa_id, wish, &mut Silent).await };
-            match self.whole(refreshing).await {
-                Some(Reply::Done { .. }) => Asked::Refreshed,
-                Some(Reply::Failed { text }) => Asked::Failed(text),
-                Some(Reply::NotNow { text }) => Asked::NotNow(text),
-                Some(Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. }) | None => {
+            let waiting = async move { refresh::run(&keeper, &oa_id, wish, &mut Silent).await };
+            // What it begins is the keeper's own; only the waiting ends with who waits, and else might never.
+            let waiting = self.keeper.tasks.spawn_on(waiting, &self.keepers_threads);
+            match AbortOnDropHandle::new(waiting).await {
+                Ok(Reply::Done { .. }) => Asked::Refreshed,
+                Ok(Reply::Failed { text }) => Asked::Failed(text),
+                Ok(Reply::NotNow { text }) => Asked::NotNow(text),
+                Ok(Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. }) | Err(_) => {
                     Asked::NotNow("it ended in a fault of the program; please report this".to_owned())
                 }
             }
@@ -218,7 +216,7 @@ impl Desk for KeepersDesk {
         name: Option<String>,
     ) -> BoxFuture<'_, Result<Enlisted, StoreError>> {
         let keeper = Arc::clone(&self.keeper);
-        Box::pin(self.stored(async move {
+        Box::pin(self.whole(async move {
             let _alone = keeper.managing.write().await;
             if !keeper.settings().apps.contains_key(&app_id) {
                 return Ok(Enlisted::NoSuchApp);
@@ -239,7 +237,7 @@ impl Desk for KeepersDesk {
 
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>> {
         let keeper = Arc::clone(&self.keeper);
-        Box::pin(self.stored(async move {
+        Box::pin(self.whole(async move {
             let _alone = keeper.managing.write().await;
             if keeper.settings().managed.contains_key(&oa_id) {
                 return Ok(Dismissed::InConfig);
@@ -260,7 +258,7 @@ impl Desk for KeepersDesk {
         tokens: GrantedTokens,
     ) -> BoxFuture<'_, Result<Option<Imported>, StoreError>> {
         let keeper = Arc::clone(&self.keeper);
-        Box::pin(self.stored(async move {
+        Box::pin(self.whole(async move {
             // Nobody dismisses it meanwhile.
             let _together = keeper.managing.read().await;
             let Some(managed) = keeper.managed(&oa_id) else { return Ok(None) };
