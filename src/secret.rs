@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +23,15 @@ impl Secret {
     /// The text itself. Every call is a place where a secret may get out: keep them few.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The HMAC-SHA256 of a message under this secret, in hexadecimal digits.
+    pub fn hmac(&self, message: &[u8]) -> String {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes()) else {
+            unreachable!("a key of HMAC may have any length")
+        };
+        mac.update(message);
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// SHA-256 of the text: enough to recognise it, useless to anybody else.

@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::routes;
+use crate::config::EVENTS;
 use crate::telemetry::feed::Happening;
 
 /// Before each name.
@@ -47,56 +48,14 @@ const REASONS: [&str; 7] = [
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "DELETE", OTHER];
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// The events that nobody is told of by a publisher, and what any other counts as.
+const OTHER_EVENTS: [&str; 6] =
+    ["daemon.stopped", "publish.dead_letter", "publish.failed", "publish.recovered", "publish.said", OTHER];
+
 /// The events that the program says, and what any other counts as.
-const EVENTS: [&str; 47] = [
-    "access.denied",
-    "access_token.expired",
-    "api.listening",
-    "api.unavailable",
-    "app.braked",
-    "app.old_token_outlives",
-    "app.refused",
-    "app.released",
-    "config.rejected",
-    "config.reloaded",
-    "control.unavailable",
-    "daemon.ready",
-    "daemon.started",
-    "daemon.stopped",
-    "daemon.stopping",
-    "endpoint.certificate_refused",
-    "fleet.heartbeat",
-    "oa.app_changed",
-    "oa.awaiting_grant",
-    "oa.decision_needed",
-    "oa.dismissed",
-    "oa.enlisted",
-    "oa.imported",
-    "oa.reauthorization_required",
-    "oa.resolved",
-    "oa.unreadable",
-    "program.panicked",
-    "publish.dead_letter",
-    "publish.failed",
-    "publish.recovered",
-    "publish.said",
-    "refresh.answer_odd",
-    "refresh.failed",
-    "refresh.planned",
-    "refresh.probed",
-    "refresh.started",
-    "refresh.succeeded",
-    "refresh.superseded",
-    "refresh.uncertain",
-    "refresh_token.end_unproven",
-    "refresh_token.expiring",
-    "store.answer_orphaned",
-    "store.failed",
-    "store.recovered",
-    "store.slot_torn",
-    "token.reported",
-    OTHER,
-];
+fn events() -> impl Iterator<Item = &'static str> {
+    EVENTS.into_iter().chain(OTHER_EVENTS)
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
@@ -214,7 +173,7 @@ impl Metrics {
         REASONS
             .iter()
             .for_each(|reason| drop(self.reauthorizations.get_or_create(&Reauthorization { reason })));
-        EVENTS.iter().for_each(|event| drop(self.said.get_or_create(&Said { event })));
+        events().for_each(|event| drop(self.said.get_or_create(&Said { event })));
         ["committed", "failed"]
             .iter()
             .for_each(|outcome| drop(self.commits.get_or_create(&Commit { outcome })));
@@ -249,7 +208,7 @@ impl Metrics {
 
     /// Counts an event. Called by whoever says it.
     pub(super) fn count(&self, happening: &Happening) {
-        self.said.get_or_create(&Said { event: folded(&happening.event, &EVENTS) }).inc();
+        self.said.get_or_create(&Said { event: folded(&happening.event, events()) }).inc();
         let word = |field| happening.text(field).unwrap_or_default();
         match &*happening.event {
             "refresh.succeeded" => {
@@ -257,11 +216,11 @@ impl Metrics {
                 let millis = happening.number_in("duration_ms").unwrap_or_default();
                 self.refresh_durations.observe(Duration::from_millis(millis).as_secs_f64());
             }
-            "refresh.failed" => self.refreshed("failed", folded(word("class"), &CLASSES)),
+            "refresh.failed" => self.refreshed("failed", folded(word("class"), CLASSES)),
             "refresh.uncertain" => self.refreshed("uncertain", "unknown"),
             "refresh.superseded" => self.refreshed("superseded", "granted"),
             "refresh.probed" => {
-                self.probes.get_or_create(&Probe { verdict: folded(word("verdict"), &VERDICTS) }).inc();
+                self.probes.get_or_create(&Probe { verdict: folded(word("verdict"), VERDICTS) }).inc();
             }
             "oa.reauthorization_required" => self.called_for(word("reason")),
             "app.braked" => self.app_changed(happening, "braked"),
@@ -276,7 +235,7 @@ impl Metrics {
     }
 
     fn called_for(&self, reason: &str) {
-        let reason = folded(if reason.starts_with("error_") { "error" } else { reason }, &REASONS);
+        let reason = folded(if reason.starts_with("error_") { "error" } else { reason }, REASONS);
         self.reauthorizations.get_or_create(&Reauthorization { reason }).inc();
         match reason {
             "refresh_token_rejected" => self.refreshed("refused", "dead"),
@@ -290,13 +249,18 @@ impl Metrics {
         self.app_changes.get_or_create(&AppChange { app_id, change }).inc();
     }
 
-    /// Counts an answer of the API.
-    pub(super) fn answered(&self, route: Option<&str>, method: &str, status: StatusCode, took: Duration) {
-        let known = route.and_then(|route| routes::all().find(|(_, known)| *known == route));
+    /// Counts an answer of the API, by the template of its route.
+    pub(super) fn answered(
+        &self,
+        route: Option<&'static str>,
+        method: &str,
+        status: StatusCode,
+        took: Duration,
+    ) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         let request = Request {
-            route: known.map_or(OTHER, |(_, route)| route),
-            method: folded(method, &METHODS),
+            route: route.unwrap_or(OTHER),
+            method: folded(method, METHODS),
             status: STATUS_CLASSES.get(class).copied().unwrap_or(OTHER),
         };
         self.requests.get_or_create(&request).observe(took.as_secs_f64());
@@ -313,8 +277,8 @@ impl Metrics {
 }
 
 /// The word if it is a known one.
-fn folded(word: &str, known: &[&'static str]) -> &'static str {
-    known.iter().find(|known| **known == word).copied().unwrap_or(OTHER)
+fn folded(word: &str, known: impl IntoIterator<Item = &'static str>) -> &'static str {
+    known.into_iter().find(|known| *known == word).unwrap_or(OTHER)
 }
 
 #[cfg(test)]
@@ -355,7 +319,7 @@ mod tests {
             metrics.count(&said("refresh.probed", json!({"verdict": word})));
             metrics.count(&said("oa.reauthorization_required", json!({"reason": word})));
             metrics.count(&said("oa.reauthorization_required", json!({"reason": format!("error_{number}")})));
-            metrics.answered(Some(&word), &word, StatusCode::OK, Duration::ZERO);
+            metrics.answered(None, &word, StatusCode::OK, Duration::ZERO);
         }
         // One histogram, of requests to no route.
         assert_eq!(lines(&metrics) - before, REQUEST_SECONDS.len() + 3);
@@ -415,6 +379,6 @@ mod tests {
                 );
             }
         }
-        assert_eq!(EVENTS.iter().map(|event| (*event).to_owned()).collect::<BTreeSet<_>>(), found);
+        assert_eq!(events().map(str::to_owned).collect::<BTreeSet<_>>(), found);
     }
 }

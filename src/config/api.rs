@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
-use super::{Secrets, schema, values};
+use super::{schema, values};
 use crate::id::OaId;
 use crate::secret::Secret;
 
@@ -18,8 +18,6 @@ const RUNTIME_DIRECTORY: &str = "/run/zalo-tokend";
 const SOCKET_FILE: &str = "api.sock";
 /// The socket's mode where the file does not say.
 const MODE: u32 = 0o660;
-/// The shortest bearer token that nobody guesses: 128 bits in hexadecimal digits.
-const SHORTEST_TOKEN: usize = 32;
 
 /// The consumers' API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +187,9 @@ fn who(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) 
         ["token_file"] => {
             let example = "\"/etc/zalo-tokend/shop.token\"";
             section
-                .read("token_file", example, report, |text| token(&around.path(text)?, around.secrets))
+                .read("token_file", example, report, |text| {
+                    files::made_secret(&around.path(text)?, "token", around.secrets)
+                })
                 .map(Who::Bearer)
         }
         [first, second, ..] => {
@@ -199,19 +199,6 @@ fn who(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'_>) 
         }
         [_] => None,
     }
-}
-
-fn token(path: &Path, secrets: Secrets) -> Result<Option<Secret>, Wrong> {
-    match secrets {
-        Secrets::LeaveAlone => return Ok(None),
-        Secrets::Read => {}
-    }
-    let secret = files::secret(path)?.secret;
-    if secret.expose().len() < SHORTEST_TOKEN {
-        let right = "make one of at least 32 characters: openssl rand -hex 32";
-        return Err(Wrong::new("names a file with a token that is easily guessed", right));
-    }
-    Ok(Some(secret))
 }
 
 /// Which OAs: `None` inside for all of them.
@@ -258,7 +245,7 @@ fn verbs(section: &Section<'_, '_>, report: &mut Report<'_>) -> Option<BTreeSet<
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Environment, parse};
+    use super::super::{Config, Environment, Secrets, parse};
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
@@ -340,11 +327,11 @@ mod tests {
         let write = |text: &str| {
             std::fs::write(&path, text).expect("written");
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
-            token(&path, Secrets::Read)
+            files::made_secret(&path, "token", Secrets::Read)
         };
         assert!(write("short").is_err_and(|wrong| wrong.right.contains("openssl rand")));
         let long = "0123456789abcdef0123456789abcdef";
         assert_eq!(write(&format!("{long}\n")), Ok(Some(Secret::new(long.to_owned()))));
-        assert_eq!(token(&path, Secrets::LeaveAlone), Ok(None));
+        assert_eq!(files::made_secret(&path, "token", Secrets::LeaveAlone), Ok(None));
     }
 }

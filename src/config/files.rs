@@ -101,6 +101,23 @@ pub(super) fn secret(path: &Path) -> Result<SecretFile, Wrong> {
     Ok(SecretFile { secret: secret_of(bytes)?, is_group_readable })
 }
 
+/// The shortest secret that nobody guesses: 128 bits in hexadecimal digits.
+const SHORTEST: usize = 32;
+
+/// Reads the file of a secret that was made for this program, as whoever checks the config is to; `what` it is, is told.
+pub(super) fn made_secret(path: &Path, what: &str, secrets: Secrets) -> Result<Option<Secret>, Wrong> {
+    match secrets {
+        Secrets::LeaveAlone => return Ok(None),
+        Secrets::Read => {}
+    }
+    let made = secret(path)?.secret;
+    if made.expose().len() < SHORTEST {
+        let right = "make one of at least 32 characters: openssl rand -hex 32";
+        return Err(Wrong::new(format!("names a file with a {what} that is easily guessed"), right));
+    }
+    Ok(Some(made))
+}
+
 fn mode(metadata: &std::fs::Metadata) -> u32 {
     metadata.mode() & 0o7777
 }

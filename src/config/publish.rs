@@ -12,7 +12,7 @@ use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
 use super::values::{self, Bounds};
-use super::{Secrets, api, schema, template};
+use super::{api, schema, template};
 use crate::id::OaId;
 use crate::secret::{Digest, Secret};
 
@@ -26,8 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUTS: Bounds = Bounds::new(Duration::from_secs(1), Duration::from_secs(600));
 /// The mode of a file where the config does not say.
 const MODE: u32 = 0o600;
-/// The shortest secret that nobody guesses: 128 bits in hexadecimal digits.
-const SHORTEST_SECRET: usize = 32;
 /// The longest URL that is taken.
 const LONGEST_URL: usize = 2_048;
 
@@ -404,7 +402,7 @@ fn webhook(section: &Section<'_, '_>, around: &Around<'_>, report: &mut Report<'
         return None;
     }
     let secret = section.read("secret_file", "\"/etc/zalo-tokend/hook.secret\"", report, |text| {
-        secret(&around.path(text)?, around.secrets)
+        files::made_secret(&around.path(text)?, "secret", around.secrets)
     });
     Some(Webhook { url: url?, events: events?, secret: secret? })
 }
@@ -430,22 +428,9 @@ fn url(text: &str) -> Result<Url, Wrong> {
     Ok(url)
 }
 
-fn secret(path: &Path, secrets: Secrets) -> Result<Option<Secret>, Wrong> {
-    match secrets {
-        Secrets::LeaveAlone => return Ok(None),
-        Secrets::Read => {}
-    }
-    let secret = files::secret(path)?.secret;
-    if secret.expose().len() < SHORTEST_SECRET {
-        let right = "make one of at least 32 characters: openssl rand -hex 32";
-        return Err(Wrong::new("names a file with a secret that is easily guessed", right));
-    }
-    Ok(Some(secret))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Environment, parse};
+    use super::super::{Config, Environment, Secrets, parse};
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
@@ -549,6 +534,9 @@ mod tests {
         let path = directory.path().join("s");
         std::fs::write(&path, "short").expect("written");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("set");
-        assert!(secret(&path, Secrets::Read).is_err_and(|wrong| wrong.right.contains("openssl rand")));
+        assert!(
+            files::made_secret(&path, "secret", Secrets::Read)
+                .is_err_and(|wrong| wrong.right.contains("openssl rand"))
+        );
     }
 }

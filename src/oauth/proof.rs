@@ -1,17 +1,10 @@
 //! `appsecret_proof`: by it Zalo's API knows that who has an access token also knows the app's secret.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use crate::secret::Secret;
 
 /// The HMAC-SHA256 of the access token under the app's secret, in hexadecimal digits. It changes with every access token.
 pub fn appsecret_proof(app_secret: &Secret, access_token: &Secret) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(app_secret.expose().as_bytes()) else {
-        unreachable!("a key of HMAC may have any length")
-    };
-    mac.update(access_token.expose().as_bytes());
-    mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    app_secret.hmac(access_token.expose().as_bytes())
 }
 
 #[cfg(test)]
