@@ -36,6 +36,7 @@
 //! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
+//! | [`http`] | HTTP clients of which nothing re-sends, follows, pools or detours, and their failures in words |
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
 //! | [`oauth`] | pure: Zalo's words, in forms and in answers |
 //! | [`config`] | the config file: read, checked as a whole, every problem told at once |
@@ -58,11 +59,12 @@
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
-//! other. `config` imports `clock`, `secret`, `id` and `rotation::timing`; `simulator` imports `clock`, `secret` and
-//! `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them, and know neither each other nor
-//! the keeper; `telemetry` imports `clock`; `clock`, `secret`, `id` and `failpoint` import nothing of ours. `keeper`, `publish`,
-//! `store` and `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every
-//! roll are arguments.
+//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing` and `http::is_loopback`; `simulator` imports
+//! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
+//! and know neither each other nor the keeper; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and
+//! `failpoint` import nothing of ours; `zalo` and `publish` speak through `http`. `keeper`, `publish`, `store` and
+//! `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every roll
+//! are arguments.
 //!
 //! # Where to begin reading
 //!
@@ -94,6 +96,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod failpoint;
+pub mod http;
 pub mod id;
 pub mod keeper;
 pub mod oauth;

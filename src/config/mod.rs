@@ -4,7 +4,7 @@
 //! one problem yields no [`Config`] at all. Prints nothing and logs nothing: [`Problems`] and
 //! [`Config::warnings`] are handed to whoever asked. Secrets are read from their own files, never from this one,
 //! and no message repeats text that could be a secret.
-//! May import `clock`, `secret`, `id` and `rotation::timing`.
+//! May import `clock`, `secret`, `id`, `rotation::timing` and `http::is_loopback`.
 
 mod api;
 mod difference;

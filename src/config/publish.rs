@@ -13,6 +13,7 @@ use super::problems::{Report, Wrong};
 use super::section::{At, Section};
 use super::values::{self, Bounds};
 use super::{api, schema, template};
+use crate::http::is_loopback;
 use crate::id::OaId;
 use crate::secret::{Digest, Secret};
 
@@ -413,7 +414,7 @@ fn url(text: &str) -> Result<Url, Wrong> {
     let url = Url::parse(text).map_err(|error| Wrong::new(format!("is no URL: {error}"), right))?;
     match url.scheme() {
         "https" => {}
-        "http" if values::is_loopback(&url) => {}
+        "http" if is_loopback(&url) => {}
         _ => {
             let right = "write https://; http:// is for 127.0.0.1, [::1] and localhost only";
             return Err(Wrong::new("is not https://", right));

@@ -2,18 +2,18 @@
 //!
 //! Pure: text in, value or [`Wrong`] out. The wording of a [`Wrong`] follows "`key` …".
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use tracing_subscriber::EnvFilter;
-use url::{Host, Url};
+use url::Url;
 
 use super::problems::Wrong;
 use super::schema;
 use crate::clock::{Clock, SystemClock};
+use crate::http::is_loopback;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -202,16 +202,6 @@ pub(super) fn endpoint_root(text: &str) -> Result<Url, Wrong> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
-}
-
-/// Does this URL lead to this machine, by its text alone (RFC 8252 §7.3, §8.3)?
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        None => false,
-    }
 }
 
 /// The URL of a proxy. It may hold a password, so no message repeats any of it.

@@ -6,7 +6,6 @@
 //! `secret` and `failpoint`.
 
 mod client;
-mod failure;
 mod gate;
 mod probe;
 mod received;

@@ -4,7 +4,7 @@ use reqwest::{Url, header};
 use std::time::Duration;
 
 use super::client::Door;
-use super::failure;
+use crate::http::failure;
 use crate::id::OaId;
 use crate::oauth::{PROBE_PATH, ProbeAnswer, TOKEN_HEADER, read_probe_answer};
 use crate::rotation::Testimony;

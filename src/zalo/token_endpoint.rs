@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{CONNECT_CAP, Door};
-use super::failure;
 use super::gate::{Gate, Gatekeeper, gated};
 use super::received::Received;
 use crate::clock::{Reading, Time};
 use crate::failpoint;
+use crate::http::failure;
 use crate::oauth::SECRET_HEADER;
 use crate::rotation::{Ending, Exchange};
 use crate::secret::Secret;

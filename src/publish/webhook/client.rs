@@ -2,12 +2,12 @@
 //!
 //! Not the door to Zalo: no token goes through here, and nothing of an answer is believed but its status.
 
-use reqwest::{Certificate, Client, Proxy, Url, redirect, retry};
-use std::error::Error;
+use reqwest::{Client, ClientBuilder, Url};
 use std::time::Duration;
 
 use super::super::UnusableClient;
 use crate::config::Http;
+use crate::http::{self, Speaks, failure};
 
 /// The wall-clock cap of one try.
 const CAP: Duration = Duration::from_secs(10);
@@ -21,8 +21,8 @@ pub(super) struct Server {
 impl Server {
     /// # Errors
     /// When the CA file or the system's certificates cannot be used.
-    pub(super) fn new(url: Url, http: &Http) -> Result<Server, UnusableClient> {
-        Ok(Server { client: client(http, &url)?, url })
+    pub(super) fn new(url: Url, config: &Http) -> Result<Server, UnusableClient> {
+        Ok(Server { client: client(config, &url)?, url })
     }
 
     /// Sends it, and says in words why it was not taken.
@@ -37,39 +37,20 @@ impl Server {
         match request.send().await {
             Ok(answer) if answer.status().is_success() => Ok(()),
             Ok(answer) => Err(format!("the server answers {}", answer.status().as_u16())),
-            Err(error) => Err(described(&error.without_url())),
+            Err(error) => Err(failure::describe(&error.without_url())),
         }
     }
 }
 
-fn client(http: &Http, url: &Url) -> Result<Client, UnusableClient> {
-    let is_secure = url.scheme() == "https";
-    let mut builder = Client::builder()
-        .http1_only()
-        .https_only(is_secure)
-        .pool_max_idle_per_host(0)
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy()
-        .timeout(CAP)
-        .user_agent(concat!("zalo-tokend/", env!("CARGO_PKG_VERSION")));
-    let refuse = |error: &dyn Error| UnusableClient(format!("no client for webhooks can be made: {error}"));
+fn client(config: &Http, url: &Url) -> Result<Client, UnusableClient> {
+    let refuse = |what: String| UnusableClient(format!("no client for webhooks can be made: {what}"));
+    let limited = |builder: ClientBuilder| builder.timeout(CAP);
     // A plain request goes to this machine, and so does not go over a proxy elsewhere.
-    if let Some(proxy) = http.proxy.as_ref().filter(|_| is_secure) {
-        builder = builder.proxy(Proxy::all(proxy.clone()).map_err(|error| refuse(&error.without_url()))?);
+    if url.scheme() != "https" {
+        return http::client(&Speaks::Plainly, None, limited).map_err(refuse);
     }
-    match &http.ca_file {
-        Some(path) if is_secure => {
-            let pem = std::fs::read(path).map_err(|error| refuse(&error))?;
-            let authorities =
-                Certificate::from_pem_bundle(&pem).map_err(|error| refuse(&error.without_url()))?;
-            builder = builder.tls_certs_only(authorities);
-        }
-        Some(_) | None if is_secure => {}
-        Some(_) | None => builder = builder.tls_certs_only(Vec::<Certificate>::new()),
-    }
-    builder.build().map_err(|error| refuse(&error.without_url()))
+    let authorities = config.ca_file.as_deref().map(http::authorities).transpose().map_err(refuse)?;
+    http::client(&Speaks::Securely(authorities.as_deref()), config.proxy.as_ref(), limited).map_err(refuse)
 }
 
 /// One try's headers and body.
@@ -77,20 +58,6 @@ pub(super) struct Sent<'s> {
     pub(super) body: &'s str,
     pub(super) signature: &'s str,
     pub(super) delivery: &'s str,
-}
-
-/// An error on one line, with its causes, without control characters.
-fn described(error: &dyn Error) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let said: String = error.to_string().chars().filter(|c| !c.is_control()).collect();
-        if !words.last().is_some_and(|last| last.contains(&said)) {
-            words.push(said);
-        }
-        cause = error.source();
-    }
-    words.join(": ")
 }
 
 #[cfg(test)]

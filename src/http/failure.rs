@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// An error's innermost story on one line: each cause once, control characters dropped.
-pub(super) fn describe(error: &dyn Error) -> String {
+pub fn describe(error: &dyn Error) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -17,7 +17,7 @@ pub(super) fn describe(error: &dyn Error) -> String {
 }
 
 /// Was it the other side's certificate? That does not mend by itself: a person has to look.
-pub(super) fn is_certificate_fault(error: &(dyn Error + 'static)) -> bool {
+pub fn is_certificate_fault(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let is_fault = |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_));
