@@ -4,10 +4,9 @@
 //! away at once. A connection that sends no whole head of a request for a while is closed, whether it is idle or drips, and
 //! so is one that takes nothing of its answer.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -22,9 +21,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caller::{Account, Peer};
+use super::caller::Peer;
 use super::impatient::Impatient;
 use super::listen::Listeners;
+use super::places::Places;
 use super::routes::Entrance;
 use super::{Api, descriptors, events};
 
@@ -41,46 +41,9 @@ const FIRST_WORDS: Duration = Duration::from_millis(200);
 /// How long the last answers may take once the daemon is to stop.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// The connections there are.
-struct Doorman {
-    most: usize,
-    open: Mutex<BTreeMap<Account, usize>>,
-}
-
-/// One connection's place.
-struct Place {
-    doorman: Arc<Doorman>,
-    account: Account,
-}
-
-impl Doorman {
-    fn let_in(self: &Arc<Doorman>, account: Account) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = open.values().sum();
-        let own = open.get(&account).copied().unwrap_or_default();
-        if all >= self.most || own >= self.most.div_ceil(2) {
-            return None;
-        }
-        open.insert(account, own + 1);
-        Some(Place { doorman: Arc::clone(self), account })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.doorman.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.account) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&self.account);
-            }
-        }
-    }
-}
-
 pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: u32) {
     let most = usize::try_from(descriptors::affordable(max_connections)).unwrap_or(usize::MAX);
-    let doorman = Arc::new(Doorman { most, open: Mutex::default() });
+    let places = Places::new(most, most.div_ceil(2));
     let (entrance, tasks) = (Entrance::of(&api), TaskTracker::new());
     events::listening(&listeners.path(), listeners.address().as_deref());
     loop {
@@ -97,7 +60,7 @@ pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: 
         };
         match accepted {
             Ok((peer, stream)) => {
-                let Some(place) = doorman.let_in(peer.account()) else { continue };
+                let Some(place) = places.take(peer.account()) else { continue };
                 let (entrance, stop) = (entrance.clone(), api.stop.clone());
                 tasks.spawn(async move {
                     let _place = place;
@@ -217,22 +180,5 @@ mod tests {
         assert!(text.ends_with("an answer") && took < FIRST_WORDS, "{took:?} {text}");
         let (text, took) = heard(2 * LAST_WORDS).await;
         assert!(text.is_empty() && took <= FIRST_WORDS + LAST_WORDS, "{took:?} {text}");
-    }
-
-    #[test]
-    fn no_peer_has_more_than_half_of_the_connections_and_a_place_that_is_left_is_free() {
-        let doorman = Arc::new(Doorman { most: 4, open: Mutex::default() });
-        let enter = |uid| doorman.let_in(Account::User(uid));
-        let (first, second) = (enter(1), enter(1));
-        assert!(first.is_some() && second.is_some());
-        assert!(enter(1).is_none(), "half of them are taken by one");
-        let (third, fourth) = (enter(2), enter(3));
-        assert!(third.is_some() && fourth.is_some());
-        assert!(enter(4).is_none(), "all are taken");
-        assert_eq!(doorman.open.lock().expect("no panic").len(), 3, "nothing is kept of who was turned away");
-        drop(first);
-        assert!(enter(4).is_some());
-        drop((second, third, fourth));
-        assert!(doorman.open.lock().expect("no panic").is_empty());
     }
 }

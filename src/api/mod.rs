@@ -28,6 +28,7 @@ mod oa;
 mod oas;
 mod openapi;
 mod peer_groups;
+mod places;
 mod problem;
 mod rate;
 mod rights;
@@ -91,7 +92,7 @@ pub struct Api {
     rate: Rate,
     flights: Flights,
     audit: Audit,
-    streams: Arc<Streams>,
+    streams: Streams,
     metrics: Arc<Metrics>,
     /// Are there metrics of each OA?
     oa_metrics: bool,
@@ -116,7 +117,7 @@ impl Api {
             rate: Rate::of(config.rate),
             flights: Flights::default(),
             audit: Audit::default(),
-            streams: Arc::default(),
+            streams: Streams::default(),
             metrics,
             oa_metrics: config.oa_metrics,
             fleet: Counted::default(),

@@ -4,12 +4,11 @@
 //! after a restart, or for one who reads too slowly, an event `gap` says so, and he has to look at the states again. Nothing
 //! is kept for a reader but his place in the [feed](crate::telemetry::feed) and what is on its way to him.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,7 +24,8 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
-use super::caller::{Account, Caller};
+use super::caller::Caller;
+use super::places::{Place, Places};
 use super::problem::Problem;
 use super::rights::Rights;
 use crate::config::Verb;
@@ -45,49 +45,22 @@ const MOST_AT_ONCE: usize = 64;
 pub(super) struct Streams {
     /// An id of this run of the daemon.
     run: String,
-    open: Mutex<BTreeMap<Account, usize>>,
-}
-
-/// One stream's place.
-struct Place {
-    streams: Arc<Streams>,
-    account: Account,
+    places: Arc<Places>,
 }
 
 impl Default for Streams {
     fn default() -> Streams {
         let mut run = uuid::Uuid::new_v4().simple().to_string();
         run.truncate(12);
-        Streams { run, open: Mutex::default() }
+        // In all there are no more than there are connections.
+        Streams { run, places: Places::new(usize::MAX, MOST_STREAMS) }
     }
 }
 
 impl Streams {
-    fn begin(self: &Arc<Streams>, account: Account) -> Option<Place> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = open.entry(account).or_default();
-        if *own >= MOST_STREAMS {
-            return None;
-        }
-        *own += 1;
-        Some(Place { streams: Arc::clone(self), account })
-    }
-
     /// The number of the event that is meant, if it is one of this run.
     fn number(&self, id: &str) -> Option<u64> {
         id.strip_prefix(&self.run)?.strip_prefix('-')?.parse().ok()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.streams.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = open.get_mut(&self.account) {
-            *own -= 1;
-            if *own == 0 {
-                open.remove(&self.account);
-            }
-        }
     }
 }
 
@@ -113,14 +86,14 @@ pub(super) async fn events(
     if let Some(oa_id) = &oa_id {
         api.require(&caller, Verb::Read, oa_id)?;
     }
-    let place = api.streams.begin(caller.account()).ok_or_else(|| {
+    let place = api.streams.places.take(caller.account()).ok_or_else(|| {
         let detail =
             format!("this peer has {MOST_STREAMS} streams of events already; one may ask for all OAs");
         Problem::too_many(HEARTBEAT, detail)
     })?;
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
     let (reader, gap) = resume(&api, last.filter(|id| !id.is_empty()));
-    let source = Source { api, caller, oa_id, reader, place };
+    let source = Source { api, caller, oa_id, reader, _place: place };
     let mut response = Response::new(Body::new(Stream { next: Some(Box::pin(source.begin(gap))) }));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -143,7 +116,7 @@ struct Source {
     /// Only of this one.
     oa_id: Option<OaId>,
     reader: FeedReader,
-    place: Place,
+    _place: Place,
 }
 
 type Next = Pin<Box<dyn Future<Output = Option<(Source, Bytes)>> + Send>>;
@@ -207,7 +180,7 @@ impl Source {
     }
 
     fn id(&self, number: u64) -> String {
-        format!("{}-{number}", self.place.streams.run)
+        format!("{}-{number}", self.api.streams.run)
     }
 }
 
@@ -261,18 +234,18 @@ impl http_body::Body for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::caller::Account;
     use crate::telemetry::Feed;
 
     #[test]
     fn a_peer_has_so_many_streams_and_one_that_ends_makes_room() {
-        let streams = Arc::new(Streams::default());
-        let mut places: Vec<_> = (0..MOST_STREAMS).map(|_| streams.begin(Account::User(1))).collect();
-        assert!(places.iter().all(Option::is_some) && streams.begin(Account::User(1)).is_none());
-        assert!(streams.begin(Account::User(2)).is_some(), "another peer");
+        let streams = Streams::default();
+        let begin = |uid| streams.places.take(Account::User(uid));
+        let mut places: Vec<_> = (0..MOST_STREAMS).map(|_| begin(1)).collect();
+        assert!(places.iter().all(Option::is_some) && begin(1).is_none());
+        assert!(begin(2).is_some(), "another peer");
         places.pop();
-        assert!(streams.begin(Account::User(1)).is_some());
-        drop(places);
-        assert!(streams.open.lock().expect("no panic").is_empty());
+        assert!(begin(1).is_some());
     }
 
     #[tokio::test(start_paused = true)]
