@@ -38,15 +38,6 @@ const MANY: usize = 1_024;
 /// The largest number that a report has: 2^53 - 1.
 const LARGEST_NUMBER: u64 = 9_007_199_254_740_991;
 
-/// Why a newer set is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Its access token is said to be refused: Zalo is asked first.
-    Refused,
-    /// Its access token has too little life left.
-    TooOld,
-}
-
 /// What came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Landed {
@@ -107,7 +98,8 @@ impl Flights {
 }
 
 impl Api {
-    /// Sees to a newer set than this one, if there is reason for it, and says what came of that.
+    /// Sees to a newer set than this one, and says what came of that. Where its access token is said to be refused, Zalo is
+    /// asked first.
     ///
     /// # Errors
     /// When that was tried a short while ago.
@@ -115,7 +107,7 @@ impl Api {
         self: Arc<Self>,
         oa_id: &OaId,
         generation: u64,
-        why: Why,
+        occasion: Occasion,
     ) -> Result<Landed, Problem> {
         let (mut landed, sender) = match self.flights.board(oa_id, generation) {
             Boarding::Flight(landed, sender) => (landed, sender),
@@ -130,7 +122,7 @@ impl Api {
             // In a task of its own: it goes on when nobody waits any more.
             tokio::spawn(async move {
                 let landed = tokio::select! {
-                    landed = api.fly(oa_id, generation, why) => landed,
+                    landed = api.fly(oa_id, generation, occasion) => landed,
                     () = api.stop.cancelled() => Landed::NotNow("the daemon is stopping".to_owned()),
                 };
                 sender.send_replace(Some(landed))
@@ -145,12 +137,12 @@ impl Api {
         })
     }
 
-    async fn fly(&self, oa_id: OaId, generation: u64, why: Why) -> Landed {
+    async fn fly(&self, oa_id: OaId, generation: u64, occasion: Occasion) -> Landed {
         match self.reader.held(&oa_id).await {
             Ok(Some(held)) if held.generation > generation => return Landed::Newer,
-            Ok(Some(held)) => match why {
-                Why::TooOld => {}
-                Why::Refused => match self.desk.probe(oa_id.clone(), held).await {
+            Ok(Some(held)) => match occasion {
+                Occasion::TooOld | Occasion::Order => {}
+                Occasion::Refused => match self.desk.probe(oa_id.clone(), held).await {
                     Alive::No => {}
                     Alive::Yes => return Landed::Alive,
                     Alive::Unclear(what) => {
@@ -163,10 +155,6 @@ impl Api {
             Ok(None) => return Landed::NotNow(format!("OA {oa_id} has no tokens")),
             Err(error) => return Landed::NotNow(format!("the store cannot be read: {error}")),
         }
-        let occasion = match why {
-            Why::Refused => Occasion::Refused,
-            Why::TooOld => Occasion::TooOld,
-        };
         let asked = self.refreshed(&oa_id, generation, Some(generation), occasion).await;
         // Whatever was said of it: what counts is whether there is a newer set.
         match (self.reader.held(&oa_id).await, asked) {
@@ -254,7 +242,7 @@ pub(super) async fn reject(
     let verdict = if generation < current {
         "newer"
     } else {
-        match Arc::clone(&api).newer(&oa_id, generation, Why::Refused).await? {
+        match Arc::clone(&api).newer(&oa_id, generation, Occasion::Refused).await? {
             Landed::Newer => "refreshed",
             Landed::Alive => "alive",
             Landed::Failed(what) => {

@@ -4,9 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -18,13 +16,12 @@ use super::caller::Caller;
 use super::counted::Fleet;
 use super::metrics::PREFIX;
 use super::problem::Problem;
-use super::{Api, in_time};
+use super::{Api, in_time, of_type};
 use crate::clock::Time;
 use crate::config::Verb;
 use crate::store::{self, OaStatus};
 
-const CONTENT_TYPE: HeaderValue =
-    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// How many OAs are looked at in one go for the series of each.
 const PAGE: usize = 1_000;
 /// The states of an app that is held back.
@@ -40,9 +37,7 @@ pub(super) async fn get(
     let oas = if api.oa_metrics { api.oa_series().await.ok() } else { None };
     let text = written(&api, fleet.as_deref(), oas.as_ref().map(|text| text.as_str()));
     let text = text.map_err(|_| Problem::not_now("the metrics cannot be written; please report this"))?;
-    let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    Ok(response)
+    Ok(of_type(CONTENT_TYPE, text))
 }
 
 fn written(api: &Api, fleet: Option<&Fleet>, oas: Option<&str>) -> Result<String, fmt::Error> {

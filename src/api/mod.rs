@@ -43,6 +43,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use tokio_util::sync::CancellationToken;
 
 pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted, Occasion};
@@ -171,6 +174,13 @@ impl Api {
         events::access_denied(&self.audit, caller, Some(verb), None);
         Err(Problem::denied(format!("this needs the right to {} all OAs", verb.word())))
     }
+}
+
+/// An answer of this type. What holds for all of them, [`routes`] adds.
+fn of_type(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// What the store says, if it does so in time.

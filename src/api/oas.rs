@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::caller::Caller;
@@ -14,7 +14,7 @@ use super::desk::{Dismissed, Enlisted};
 use super::oa::Oa;
 use super::problem::Problem;
 use super::rights::Reach;
-use super::{Api, body, read};
+use super::{Api, body, of_type, read};
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
@@ -168,11 +168,7 @@ pub(super) async fn dismiss(
 ) -> Result<Response, Problem> {
     api.require(&caller, Verb::Admin, &oa_id)?;
     match read(api.desk.dismiss(oa_id.clone())).await? {
-        Dismissed::Done => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            Ok(response)
-        }
+        Dismissed::Done => Ok(StatusCode::NO_CONTENT.into_response()),
         Dismissed::InConfig => Err(in_config(&oa_id)),
         Dismissed::Unknown => Err(Problem::no_such_oa(&oa_id)),
     }
@@ -223,8 +219,7 @@ pub(super) async fn import(
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(body)
         .map_err(|_| Problem::not_now("the answer cannot be written; please report this"))?;
-    let mut response = Response::new(Body::from(body));
+    let mut response = of_type("application/json", body);
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

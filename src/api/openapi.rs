@@ -1,17 +1,15 @@
 //! `GET /openapi.json`: what the routes take and answer, written by hand and held to them by tests.
 
-use axum::body::Body;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
+
+use super::of_type;
 
 /// The document, OpenAPI 3.1.
 pub(super) const DOCUMENT: &str = include_str!("openapi.json");
 
 /// For anybody who can connect.
 pub(super) async fn get() -> Response {
-    let mut response = Response::new(Body::from(DOCUMENT));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    of_type("application/json", DOCUMENT)
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
+use super::of_type;
 use crate::id::OaId;
 use crate::store::State;
 
@@ -130,11 +130,9 @@ impl IntoResponse for Problem {
         if let Value::Object(body) = &mut body {
             body.extend(more);
         }
-        let mut response = Response::new(Body::from(body.to_string()));
+        let mut response = of_type("application/problem+json", body.to_string());
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(wait) = retry_after {
             // Whole seconds, and not too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

@@ -15,8 +15,6 @@ use super::caller::{Caller, Peer};
 use super::connections::Answers;
 use super::problem::Problem;
 use super::{Api, asked, events, exposition, health, oas, openapi, stream, token};
-use crate::config;
-use crate::id::OaId;
 
 /// The routes that answer anybody who can connect, whatever token he shows.
 const FOR_ANYBODY: [&str; 2] = ["/healthz", "/readyz"];
@@ -100,40 +98,25 @@ impl Entrance {
             .with_state(Arc::clone(api));
         Entrance { api: Arc::clone(api), router }
     }
-
-    async fn route(&mut self, caller: Caller, mut request: Request, route: Option<&str>) -> Response {
-        // What nearly all requests are, without the detours of a router.
-        if let Some(oa_id) = plain_token(&request, route) {
-            return token::plain(&self.api, &caller, &oa_id, request.headers()).await.into_response();
-        }
-        request.extensions_mut().insert(caller);
-        self.router.call(request).await.unwrap_or_else(|never| match never {})
-    }
 }
 
 impl Answers for Entrance {
     /// Answers, and counts how long that took.
-    async fn answer(mut self, peer: Arc<Peer>, request: Request) -> Response {
+    async fn answer(mut self, peer: Arc<Peer>, mut request: Request) -> Response {
         let began = Instant::now();
         let (method, route) = (request.method().clone(), template_of(request.uri().path()));
         let caller = Caller::of(peer, request.headers());
         let mut response = match admit(&self.api, &caller, &request, route) {
-            Ok(()) => self.route(caller, request, route).await,
+            Ok(()) => {
+                request.extensions_mut().insert(caller);
+                self.router.call(request).await.unwrap_or_else(|never| match never {})
+            }
             Err(problem) => problem.into_response(),
         };
-        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         self.api.metrics.answered(route, method.as_str(), response.status(), began.elapsed());
         response
     }
-}
-
-/// The OA whose token is asked for, and nothing beside it.
-fn plain_token(request: &Request, route: Option<&str>) -> Option<OaId> {
-    if *request.method() != Method::GET || route != Some(TOKEN) || request.uri().query().is_some() {
-        return None;
-    }
-    let oa_id = request.uri().path().split('/').nth(3)?;
-    config::check_id(oa_id).is_ok().then(|| OaId::from(oa_id))
 }
 
 /// What every request has to pass.

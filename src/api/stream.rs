@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use http_body::Frame;
 use serde::Deserialize;
@@ -23,11 +23,11 @@ use serde_json::json;
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Api;
 use super::caller::Caller;
 use super::places::{Place, Places};
 use super::problem::Problem;
 use super::rights::Rights;
+use super::{Api, of_type};
 use crate::config::Verb;
 use crate::id::OaId;
 use crate::telemetry::feed::{FeedReader, Happening, Read};
@@ -94,10 +94,8 @@ pub(super) async fn events(
     let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default());
     let (reader, gap) = resume(&api, last.filter(|id| !id.is_empty()));
     let source = Source { api, caller, oa_id, reader, _place: place };
-    let mut response = Response::new(Body::new(Stream { next: Some(Box::pin(source.begin(gap))) }));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    Ok(response)
+    let stream = Stream { next: Some(Box::pin(source.begin(gap))) };
+    Ok(of_type("text/event-stream", Body::new(stream)))
 }
 
 /// Where somebody reads on who has seen this event last; and whether he missed some.

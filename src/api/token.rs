@@ -10,11 +10,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::asked::Why;
 use super::caller::Caller;
+use super::desk::Occasion;
 use super::oa::Oa;
 use super::problem::Problem;
-use super::{Api, read};
+use super::{Api, of_type, read};
 use crate::clock::{Reading, Time};
 use crate::config::Verb;
 use crate::id::OaId;
@@ -122,21 +122,6 @@ pub(super) async fn get(
     }
     let proof = proof.unwrap_or(false);
     api.record(&oa_id, &valid, proof, None)
-}
-
-/// The same where nothing else is asked for.
-pub(super) async fn plain(
-    api: &Api,
-    caller: &Caller,
-    oa_id: &OaId,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    api.require(caller, Verb::Read, oa_id)?;
-    let valid = api.valid(oa_id).await?;
-    if valid.is_durable() && is_known(headers, valid.generation) {
-        return Ok(not_modified(valid.generation));
-    }
-    api.record(oa_id, &valid, false, None)
 }
 
 /// What was asked, without the words of a parser that repeats it.
@@ -263,7 +248,7 @@ impl Api {
         if left >= wanted.min(life / 2) {
             return Ok(valid);
         }
-        let asked = Arc::clone(self).newer(oa_id, valid.generation, Why::TooOld);
+        let asked = Arc::clone(self).newer(oa_id, valid.generation, Occasion::TooOld);
         if tokio::time::timeout(REFRESH_WAIT, asked).await.is_err() {
             tracing::debug!(%oa_id, "a refresh takes longer than anybody waits for it");
         }
@@ -297,12 +282,9 @@ impl Api {
         let mut body = Vec::with_capacity(valid.access_token().expose().len() + 256);
         serde_json::to_writer(&mut body, &record)
             .map_err(|_| Problem::not_now("the answer cannot be written; please report this"))?;
-        let mut response = Response::new(Body::from(body));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut response = of_type("application/json", body);
         if valid.is_durable() {
-            headers.insert(header::ETAG, etag(valid.generation));
+            response.headers_mut().insert(header::ETAG, etag(valid.generation));
         }
         Ok(response)
     }
