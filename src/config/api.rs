@@ -58,7 +58,7 @@ pub enum Who {
     User(u32),
     /// The members of a group of this machine, at the socket.
     Group(u32),
-    /// Whoever shows this token; `None` only with [`Secrets::LeaveAlone`].
+    /// Whoever shows this token; `None` only with [`super::Secrets::LeaveAlone`].
     Bearer(Option<Secret>),
 }
 

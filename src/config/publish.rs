@@ -142,7 +142,7 @@ pub struct Webhook {
     pub url: Url,
     /// On which events.
     pub events: BTreeSet<&'static str>,
-    /// What is signed with; `None` only with [`Secrets::LeaveAlone`].
+    /// What is signed with; `None` only with [`super::Secrets::LeaveAlone`].
     pub secret: Option<Secret>,
 }
 
