@@ -8,8 +8,12 @@ use rusqlite::Connection;
 /// Marks the file as ours: "ZTkd".
 pub(super) const APPLICATION_ID: i32 = 0x5A54_6B64;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The version that this program reads and writes.
 pub(super) fn newest_version() -> usize {
@@ -22,12 +26,19 @@ pub(super) fn see_as_newest(conn: &Connection, version: usize) -> rusqlite::Resu
     if version == newest_version() {
         return Ok(true);
     }
+    if !(1..=3).contains(&version) {
+        return Ok(false);
+    }
+    conn.execute_batch(
+        "CREATE TEMP VIEW signing_key AS SELECT '' AS name, x'' AS key WHERE 0; \
+         CREATE TEMP VIEW consent AS SELECT '' AS oa_id, '' AS phase WHERE 0;",
+    )?;
+    if version == 3 {
+        return Ok(true);
+    }
     if version == 2 {
         conn.execute_batch("CREATE TEMP VIEW oa AS SELECT *, 0 AS by_program FROM main.oa;")?;
         return Ok(true);
-    }
-    if version != 1 {
-        return Ok(false);
     }
     conn.execute_batch(
         "CREATE TEMP VIEW app AS SELECT *, 2 AS window_size, 0 AS strikes, NULL AS window_moved_at, \

@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use super::apps::{self, AppStanding};
 use super::held::{is_valid, set_in_slot};
+use super::reauthorization::{self, Reauthorization};
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
 use crate::clock::{Reading, Time};
@@ -94,6 +95,9 @@ pub struct OaStatus {
     pub last_error: Option<String>,
     /// When a person last granted consent.
     pub granted_at: Option<Time>,
+    /// What a person is asked to do; null: nothing.
+    #[serde(default)]
+    pub reauthorization: Option<Reauthorization>,
 }
 
 /// One attempt of the journal.
@@ -246,6 +250,7 @@ fn status_of(
         }
         _ => next_refresh_at,
     };
+    let reauthorization = reauthorization::of(&row, state, reason, now.time);
     let generation = row.generation + u64::from(in_slot.is_some());
     let set_app = row.set.as_ref().map(|set| set.app_id.clone());
     let set = in_slot.or(row.set);
@@ -264,6 +269,7 @@ fn status_of(
         consecutive_failures: row.failures,
         last_error: row.last_error,
         granted_at: row.grant.map(|grant| grant.granted_at),
+        reauthorization,
     }
 }
 

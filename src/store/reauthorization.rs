@@ -1,0 +1,41 @@
+//! What a person is asked to do about an OA: why, since when, and by when.
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::OaRow;
+use super::view::State;
+use crate::clock::Time;
+use crate::rotation::Reason;
+
+/// A person is asked to grant consent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reauthorization {
+    /// Why, in a stable word: the OA's reason, or `awaiting_grant`, or `refresh_token_expiring`.
+    pub reason: String,
+    /// Since when; null where nobody noted it.
+    pub since: Option<Time>,
+    /// Where consent is given; null where no link leads there.
+    pub url: Option<String>,
+    /// By when it has to be given so that the OA does not fall silent; null where it is silent already.
+    pub deadline: Option<Time>,
+}
+
+/// What is asked of a person. `None`: nothing. Where the link leads is for others to say.
+pub(super) fn of(row: &OaRow, state: State, reason: Option<Reason>, now: Time) -> Option<Reauthorization> {
+    let access_token_ends = row.set.as_ref().and_then(|set| set.access_token_expires_at);
+    let since = row.planned.as_ref().map(|planned| planned.time);
+    let (word, since, deadline) = match (state, reason) {
+        (State::ReauthorizationRequired, reason) => (reason?.to_string(), since, access_token_ends),
+        (State::AwaitingGrant, Some(reason)) => (reason.to_string(), None, access_token_ends),
+        (State::AwaitingGrant, None) => (State::AwaitingGrant.word().to_owned(), None, None),
+        (State::Uncertain, Some(reason)) => (reason.to_string(), since, access_token_ends),
+        (State::Scheduled | State::Retrying | State::Presenting | State::Uncertain | State::Blocked, _) => {
+            // What the ladder of reminders has begun to count down.
+            let set = row.set.as_ref().filter(|_| row.reminded_step.is_some())?;
+            ("refresh_token_expiring".to_owned(), None, Some(set.refresh_token_expires_at))
+        }
+        (State::Unmanaged, _) => return None,
+    };
+    let deadline = deadline.filter(|deadline| *deadline > now);
+    Some(Reauthorization { reason: word, since, url: None, deadline })
+}
