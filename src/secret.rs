@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -18,6 +20,13 @@ impl Secret {
     /// Takes the text in; the original is moved, not copied.
     pub fn new(text: String) -> Secret {
         Secret(SecretString::from(text))
+    }
+
+    /// So many random bytes of the system's, in base64url without padding. `None`: the system has none.
+    pub fn random(bytes: usize) -> Option<Secret> {
+        let mut random = vec![0; bytes];
+        getrandom::fill(&mut random).ok()?;
+        Some(Secret::new(URL_SAFE_NO_PAD.encode(random)))
     }
 
     /// The text itself. Every call is a place where a secret may get out: keep them few.

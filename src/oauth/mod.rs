@@ -6,6 +6,7 @@
 mod answer;
 mod brought;
 mod code;
+mod consent;
 mod fields;
 mod probe;
 mod proof;
@@ -14,6 +15,7 @@ mod request;
 pub use answer::{Answer, GrantedTokens, Oddity, Unreadable, read_token_answer};
 pub use brought::whole_set;
 pub use code::{ErrorCode, Meaning};
+pub use consent::{Callback, code_form, is_verifier, new_state, new_verifier, permission_url};
 pub use probe::{ProbeAnswer, read_probe_answer};
 pub use proof::appsecret_proof;
 pub use request::{PROBE_PATH, SECRET_HEADER, TOKEN_HEADER, refresh_form};

@@ -20,6 +20,7 @@
 
 mod backoff;
 mod conclusion;
+mod consent;
 mod plan;
 mod reminder;
 mod settling;
@@ -30,6 +31,7 @@ mod window;
 
 pub use backoff::{Roll, longest_retry_after, retry_wait, slow_wait, throttled_wait};
 pub use conclusion::{AppNews, AttemptEnd, Conclusion, Proof, Successor, after_proof, conclude, give_up};
+pub use consent::{CONSENT_LIFE, CodeEnd, code_end, is_too_old};
 pub use plan::{Lifetimes, is_due, last_call, refresh_at, spread};
 pub use reminder::{Reminder, reminder};
 pub use settling::{

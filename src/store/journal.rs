@@ -257,6 +257,11 @@ pub(super) fn mark_presented(
 pub(super) fn drop_answers(tx: &Connection, oa_id: &OaId) -> rusqlite::Result<()> {
     tx.prepare_cached("UPDATE attempt SET answer = NULL WHERE oa_id = ?1 AND answer IS NOT NULL")?
         .execute([oa_id.as_str()])?;
+    // Not of a consent whose set waits to be taken in.
+    tx.prepare_cached(
+        "UPDATE consent SET answer = NULL WHERE oa_id = ?1 AND answer IS NOT NULL AND phase = 'closed'",
+    )?
+    .execute([oa_id.as_str()])?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod apps;
 mod changes;
 mod conclude;
 mod connection;
+mod consent;
 mod day;
 mod direct;
 mod ends;
@@ -18,6 +19,7 @@ mod fleet;
 mod held;
 mod import;
 mod journal;
+mod links;
 mod lock;
 mod medium;
 mod open_error;
@@ -52,6 +54,9 @@ use tokio::task::JoinHandle;
 pub use apps::{AppChange, AppStanding};
 pub use changes::{Awaiting, Changes, Subscription};
 pub use conclude::{Attempted, Concluded, Effect};
+pub use consent::{
+    AbandonedCode, Adopted, CodeAttempted, Consent, ConsentId, ConsentStage, GRANTED, NewConsent, Unverified,
+};
 pub use direct::Direct;
 pub use ends::OldGrant;
 pub use fleet::{Due, Hurried, Look, Sweep};
@@ -75,7 +80,7 @@ pub use writer::{Health, StoreError};
 use crate::clock::{Reading, Time};
 pub use crate::id::Managed;
 use crate::id::{AppId, AttemptId, Fleet, OaId};
-use crate::rotation::{Premise, Proof, Reminder, Roll, Timing};
+use crate::rotation::{Premise, Reminder, Roll, Timing};
 use slots::Slots;
 use writer::Writer;
 
@@ -280,45 +285,6 @@ impl Store {
         Ok(concluded)
     }
 
-    /// What is known about an OA's uncertain attempt.
-    pub async fn doubt(&self, oa_id: OaId) -> Result<Option<Doubt>, StoreError> {
-        self.writer.call(false, move |conn| settle::doubt(conn, &oa_id)).await
-    }
-
-    /// The uncertain attempt's token is proven unspent.
-    pub async fn prove_unspent(
-        &self,
-        attempt: AttemptId,
-        proof: Proof,
-        timing: Arc<Timing>,
-        now: Reading,
-        roll: Roll,
-    ) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::prove_unspent(tx, attempt, proof, &timing, &now, roll)).await
-    }
-
-    /// The uncertain attempt's token is proven spent.
-    pub async fn prove_spent(
-        &self,
-        attempt: AttemptId,
-        timing: Arc<Timing>,
-        now: Reading,
-    ) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::prove_spent(tx, attempt, &timing, &now)).await
-    }
-
-    /// Nothing can prove any more what became of the uncertain attempt.
-    pub async fn hold(
-        &self,
-        attempt: AttemptId,
-        present_once: bool,
-        timing: Arc<Timing>,
-        now: Reading,
-        roll: Roll,
-    ) -> Result<Settled, StoreError> {
-        self.writer.call(true, move |tx| settle::hold(tx, attempt, present_once, &timing, &now, roll)).await
-    }
-
     /// What is known of an app's old tokens, and when it was measured.
     pub async fn premise(&self, app_id: AppId) -> Result<(Premise, Option<Time>), StoreError> {
         self.writer.call(false, move |conn| apps::premise(conn, &app_id)).await
@@ -371,7 +337,8 @@ impl Store {
 
     /// Deletes one step of journal rows that are old on this day; returns how many.
     pub async fn prune(&self, keep: Duration, day: Time) -> Result<usize, StoreError> {
-        self.writer.call(true, move |tx| journal::prune(tx, keep, day)).await
+        let prune = move |tx: &_| Ok(journal::prune(tx, keep, day)? + consent::prune(tx, keep, day)?);
+        self.writer.call(true, prune).await
     }
 
     /// Writes as much as a refresh does and erases it again, to see whether the disk takes it.

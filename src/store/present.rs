@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 
 use super::apps::{self, Admission, AppStanding};
-use super::journal;
 use super::rows::{self, OaRow};
+use super::{consent, journal};
 use crate::clock::{Reading, Time};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Reason, Retrying, Standing, is_due};
@@ -76,7 +76,7 @@ pub(super) fn claim(
     };
     let refresh_token = set.refresh_token.filter(|_| may_go && set.app_id == managing_app);
     let Some(refresh_token) = refresh_token else { return Ok(Claimed::NotNow) };
-    if has_open_attempt(conn, &oa_id)? {
+    if has_open_attempt(conn, &oa_id)? || consent::is_presenting(conn, &oa_id)? {
         return Ok(Claimed::NotNow);
     }
     let provenance = journal::provenance(conn, refresh_token.digest())?;

@@ -23,7 +23,10 @@ use super::place::Place;
 use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
-use super::{Store, connection, day, file, journal, lock, soundness, wal};
+use super::{
+    AbandonedCode, CodeAttempted, ConsentStage, Store, connection, consent, day, file, journal, lock,
+    soundness, wal,
+};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
@@ -50,6 +53,10 @@ pub struct Recovered {
     pub taken_in: Vec<TakenIn>,
     /// Attempts whose answer nobody waits for any more.
     pub abandoned: Vec<Abandoned>,
+    /// Answers to codes that were taken in from slots, each with how far its consent is then.
+    pub codes_taken_in: Vec<(OaId, AttemptId, ConsentStage)>,
+    /// Codes whose answer nobody waits for any more.
+    pub codes_abandoned: Vec<AbandonedCode>,
     /// Answers to attempts that the store has never heard of; they are kept.
     pub orphans: Vec<AttemptId>,
     /// Slots that held nothing readable.
@@ -71,6 +78,29 @@ pub struct TakenIn {
     pub detail: String,
     /// What it changed.
     pub concluded: Concluded,
+}
+
+enum Taken {
+    Refresh(Box<TakenIn>),
+    Code((OaId, AttemptId, ConsentStage)),
+}
+
+/// `None`: it is no answer to a code.
+fn take_in_code(
+    tx: &Connection,
+    spilled: &SpilledAnswer,
+    now: &Reading,
+) -> rusqlite::Result<Option<(OaId, AttemptId, ConsentStage)>> {
+    let Some(found) = consent::of_attempt(tx, spilled.attempt)? else { return Ok(None) };
+    let attempted = CodeAttempted {
+        attempt: spilled.attempt,
+        obtained: spilled.obtained.clone(),
+        verdict: spilled.verdict(),
+        status: Some(spilled.answer.status),
+        answer: Some(spilled.answer.body.clone()),
+    };
+    let stage = consent::exchange::conclude(tx, &attempted, now)?;
+    Ok(stage.map(|stage| (found.oa_id, spilled.attempt, stage)))
 }
 
 impl Opened {
@@ -141,7 +171,8 @@ impl Opened {
                 }
                 Content::Filled(spilled) | Content::Unmarked(spilled) => {
                     match self.take_in(&spilled, timing, now, roll())? {
-                        Some(taken_in) => recovered.taken_in.push(taken_in),
+                        Some(Taken::Refresh(taken_in)) => recovered.taken_in.push(*taken_in),
+                        Some(Taken::Code(taken_in)) => recovered.codes_taken_in.push(taken_in),
                         None if recovered.orphans.contains(&spilled.attempt) => {}
                         None => recovered.orphans.push(spilled.attempt),
                     }
@@ -152,6 +183,8 @@ impl Opened {
         }
         let abandoned = self.transact(|tx| settle::abandon_presenting(tx, timing, now, roll))?;
         recovered.abandoned.extend(abandoned);
+        let codes = self.transact(|tx| consent::exchange::abandon_presenting(tx, now.time))?;
+        recovered.codes_abandoned.extend(codes);
         failpoint::pass("recovery.abandoned");
         wal::size(&self.conn, slot_count).map_err(|error| classify(&error))?;
         failpoint::pass("recovery.sized");
@@ -214,8 +247,11 @@ impl Opened {
         timing: &Timing,
         now: &Reading,
         roll: Roll,
-    ) -> Result<Option<TakenIn>, StoreError> {
+    ) -> Result<Option<Taken>, StoreError> {
         self.transact(|tx| {
+            if let Some(taken_in) = take_in_code(tx, spilled, now)? {
+                return Ok(Some(Taken::Code(taken_in)));
+            }
             let Some(journalled) = journal::load(tx, spilled.attempt)? else {
                 journal::keep_orphan(tx, spilled.attempt, &spilled.answer.body, now.time)?;
                 return Ok(None);
@@ -229,14 +265,15 @@ impl Opened {
                 status: Some(spilled.answer.status),
                 answer: Some(spilled.answer.body.clone()),
             };
-            Ok(Some(TakenIn {
+            let taken_in = TakenIn {
                 concluded: conclude(tx, &attempted, timing, now, roll)?,
                 oa_id: journalled.oa_id,
                 app_id: journalled.app_id,
                 attempt: spilled.attempt,
                 class: attempted.verdict.class(),
                 detail: attempted.verdict.detail(),
-            }))
+            };
+            Ok(Some(Taken::Refresh(Box::new(taken_in))))
         })
     }
 

@@ -17,6 +17,7 @@ CREATE TABLE consent (
     obtained_at     INTEGER,                -- when the set that came counts as obtained
     obtained_uptime INTEGER,
     obtained_boot   TEXT,
+    grant_before    INTEGER,                -- the OA's granted_at when the answer came: whoever moves it came later
     answer          BLOB,                   -- as secret as a token; kept until a set of this OA is adopted
     concluded_at    INTEGER,
     outcome         TEXT,

@@ -2,7 +2,9 @@
 //! no longer open.
 
 use rusqlite::Connection;
+use std::sync::Arc;
 
+use super::Store;
 use super::apps::{self, AppChange, Heard};
 use super::journal::{self, AttemptRow, Outcome, Phase};
 use super::rows::{self, OaRow};
@@ -69,6 +71,47 @@ pub enum Settled {
     },
     /// An operator has to decide.
     Held,
+}
+
+impl Store {
+    /// What is known about an OA's uncertain attempt.
+    pub async fn doubt(&self, oa_id: OaId) -> Result<Option<Doubt>, StoreError> {
+        self.writer.call(false, move |conn| doubt(conn, &oa_id)).await
+    }
+
+    /// The uncertain attempt's token is proven unspent.
+    pub async fn prove_unspent(
+        &self,
+        attempt: AttemptId,
+        proof: Proof,
+        timing: Arc<Timing>,
+        now: Reading,
+        roll: Roll,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| prove_unspent(tx, attempt, proof, &timing, &now, roll)).await
+    }
+
+    /// The uncertain attempt's token is proven spent.
+    pub async fn prove_spent(
+        &self,
+        attempt: AttemptId,
+        timing: Arc<Timing>,
+        now: Reading,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| prove_spent(tx, attempt, &timing, &now)).await
+    }
+
+    /// Nothing can prove any more what became of the uncertain attempt.
+    pub async fn hold(
+        &self,
+        attempt: AttemptId,
+        present_once: bool,
+        timing: Arc<Timing>,
+        now: Reading,
+        roll: Roll,
+    ) -> Result<Settled, StoreError> {
+        self.writer.call(true, move |tx| hold(tx, attempt, present_once, &timing, &now, roll)).await
+    }
 }
 
 /// Reads what is known about the OA's uncertain attempt. `None`: there is none, or an operator is to decide it.

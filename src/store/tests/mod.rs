@@ -4,6 +4,7 @@
 mod brake;
 mod claims;
 mod clocks;
+mod consents;
 mod grants;
 mod history;
 mod managed;
