@@ -59,7 +59,7 @@
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
-//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing` and `http::is_loopback`; `simulator` imports
+//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`; `simulator` imports
 //! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
 //! and know neither each other nor the keeper; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and
 //! `failpoint` import nothing of ours; `zalo` and `publish` speak through `http`. `keeper`, `publish`, `store` and

@@ -37,7 +37,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("zalo", &["rotation", "oauth", "http", "clock", "secret", "id", "failpoint"]),
     ("rotation", &["oauth", "clock", "secret", "id"]),
     ("oauth", &["secret", "id"]),
-    ("config", &["rotation::timing", "http::is_loopback", "clock", "secret", "id"]),
+    ("config", &["rotation::timing", "oauth::is_verifier", "http::is_loopback", "clock", "secret", "id"]),
     ("failpoint", &[]),
     ("http", &[]),
     ("simulator", &["clock", "secret", "id"]),

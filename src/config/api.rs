@@ -146,13 +146,7 @@ pub(super) fn group(text: &str) -> Result<u32, Wrong> {
 fn listen(section: &Section<'_, '_>, access: &[Access], report: &mut Report<'_>) -> Option<SocketAddr> {
     let allow_remote = section.flag("allow_remote", report).unwrap_or(false);
     let address = section.read("listen", "\"127.0.0.1:8787\"", report, |text| {
-        let right = "write an address and a port, as \"127.0.0.1:8787\" or \"[::1]:8787\"";
-        let address: SocketAddr = text.parse().map_err(|_| Wrong::new("is no address", right))?;
-        if !address.ip().is_loopback() && !allow_remote {
-            let right = "listen at 127.0.0.1 or [::1], or add allow_remote = true and a TLS proxy in front";
-            return Err(Wrong::new("can be reached from other machines, which read tokens in clear", right));
-        }
-        Ok(address)
+        values::listen(text, allow_remote, "can be reached from other machines, which read tokens in clear")
     })?;
     let has_bearer = access.iter().any(|access| matches!(access.who, Who::Bearer(_)));
     if !has_bearer {

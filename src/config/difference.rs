@@ -40,6 +40,7 @@ impl Difference {
             ),
             ("schedule", old.schedule != new.schedule),
             ("api", old.api != new.api),
+            ("authorize", old.authorize != new.authorize),
             ("publish", old.publish != new.publish),
         ];
         Difference {
@@ -59,6 +60,11 @@ impl Difference {
             return Some(format!(
                 "{file}: [store] path is another one than the running daemon's, {old_path}; set it back, or restart the \
                  daemon"
+            ));
+        }
+        if old.authorize.listen != new.authorize.listen {
+            return Some(format!(
+                "{file}: [authorize] listens elsewhere than the running daemon does; set listen back, or restart the daemon"
             ));
         }
         (listening(old) != listening(new)).then(|| {
@@ -151,6 +157,7 @@ mod tests {
             ("[refresh_token]\nremind = []", "refresh_token"),
             ("[schedule]\nsweep = \"*/2 * * * * *\"", "schedule"),
             ("[api]", "api"),
+            ("[authorize]\nlink_life = \"1d\"", "authorize"),
             ("[[publish]]\nfile = \"/x/{oa_id}\"\noas = [\"*\"]", "publish"),
         ] {
             assert_eq!(Difference::between(&old, &config(text)).sections, [section], "{text}");
@@ -174,5 +181,7 @@ mod tests {
         let elsewhere = config("[api]\nsocket = \"/elsewhere/api.sock\"");
         assert!(Difference::obstacle(&old, &elsewhere).is_some_and(|why| why.contains("restart")));
         assert!(Difference::obstacle(&old, &config("")).is_some());
+        let consents = config("[api]\nrate = 5\n[authorize]\nlisten = \"127.0.0.1:1\"");
+        assert!(Difference::obstacle(&old, &consents).is_some_and(|why| why.contains("[authorize]")));
     }
 }

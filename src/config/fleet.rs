@@ -9,7 +9,7 @@ use url::Url;
 use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
-use super::{App, Secrets, schema, values};
+use super::{App, Secrets, authorize, schema, values};
 use crate::id::{AppId, Managed, OaId};
 use crate::secret::Secret;
 
@@ -79,7 +79,8 @@ fn app(
         Some(source) => read_secret(&source, around.secrets, notes, report),
         None => None,
     };
-    Some(App { id: AppId::from(id?.value), secret_key, token_url: token_url?, api_url: api_url? })
+    let consenting = authorize::consenting(section, around, report);
+    Some(App { id: AppId::from(id?.value), secret_key, token_url: token_url?, api_url: api_url?, consenting })
 }
 
 /// The file that an app's secret is in, and the key and place that name it.

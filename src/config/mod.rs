@@ -4,9 +4,10 @@
 //! one problem yields no [`Config`] at all. Prints nothing and logs nothing: [`Problems`] and
 //! [`Config::warnings`] are handed to whoever asked. Secrets are read from their own files, never from this one,
 //! and no message repeats text that could be a secret.
-//! May import `clock`, `secret`, `id`, `rotation::timing` and `http::is_loopback`.
+//! May import `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`.
 
 mod api;
+mod authorize;
 mod difference;
 mod files;
 mod fleet;
@@ -30,6 +31,7 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use api::{Access, Api, Verb, Who};
+pub use authorize::{Authorize, Consenting};
 pub use difference::Difference;
 pub use problems::Problems;
 pub use publish::{EVENTS, Format, Hook, OA_ID, Publish, Publisher, TokenFile, Webhook};
@@ -103,6 +105,8 @@ pub struct Config {
     pub oas: Arc<Fleet>,
     /// The consumers' API; `None`: the file does not have it.
     pub api: Option<Api>,
+    /// Where people come back to with their consent.
+    pub authorize: Authorize,
     /// Where tokens and events are handed out to without being asked for.
     pub publish: Vec<Publish>,
     /// Unwise things that only reading the files could tell.
@@ -185,6 +189,8 @@ pub struct App {
     pub token_url: Url,
     /// The root of the OA API, likewise; its path does not end in a slash, unless it is one.
     pub api_url: Url,
+    /// How consent is granted to it; `None`: only by hand.
+    pub consenting: Option<Consenting>,
 }
 
 /// Reads and checks the config file, in the environment of this process.

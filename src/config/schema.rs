@@ -44,8 +44,20 @@ pub(super) static HTTP: Entry = one("http", &["proxy", "ca_file"]);
 pub(super) static REFRESH_TOKEN: Entry = one("refresh_token", &["lifetime", "remind"]);
 pub(super) static SCHEDULE: Entry =
     one("schedule", &["sweep", "heartbeat", "audit", "prune", "keep_history"]);
-pub(super) static APP: Entry =
-    list("app", &["id", "secret_key_file", "secret_key_credential", "token_url", "api_url"]);
+pub(super) static APP: Entry = list(
+    "app",
+    &[
+        "id",
+        "secret_key_file",
+        "secret_key_credential",
+        "token_url",
+        "api_url",
+        "redirect_uri",
+        "permission_url",
+        "code_verifier_file",
+    ],
+);
+pub(super) static AUTHORIZE: Entry = one("authorize", &["listen", "allow_remote", "link_life"]);
 pub(super) static OA: Entry = list("oa", &["id", "app", "name"]);
 pub(super) static API: Entry = one(
     "api",
@@ -73,8 +85,20 @@ pub(super) static PUBLISH: Entry = list(
 );
 
 /// All sections, in the order in which they are taught.
-pub(super) static SECTIONS: [&Entry; 11] =
-    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA, &API, &ACCESS, &PUBLISH];
+pub(super) static SECTIONS: [&Entry; 12] = [
+    &STORE,
+    &LOG,
+    &REFRESH,
+    &HTTP,
+    &REFRESH_TOKEN,
+    &SCHEDULE,
+    &APP,
+    &OA,
+    &API,
+    &ACCESS,
+    &AUTHORIZE,
+    &PUBLISH,
+];
 
 /// Names under which people write a secret into a config file.
 const SECRET_KEYS: [&str; 12] = [

@@ -11,7 +11,7 @@ use super::problems::{Report, Wrong};
 use super::schema;
 use super::section::{Section, unknown_sections};
 use super::values::{self, Bounds, said};
-use super::{Config, Http, Log, LogFormat, Schedule, Secrets, api, fleet, publish};
+use super::{Config, Http, Log, LogFormat, Schedule, Secrets, api, authorize, fleet, publish};
 use crate::rotation::timing::{Timing, Unprovable};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +51,7 @@ pub(super) fn config(
     let schedule = schedule(&Section::one(document, &schema::SCHEDULE, report), report);
     let fleet = fleet::fleet(document, around, report);
     let api = api::api(document, around, report);
+    let authorize = authorize::authorize(document, report);
     let publish = publish::publish(document, &store_path, around, report);
     Some(Config {
         file: file.to_owned(),
@@ -64,6 +65,7 @@ pub(super) fn config(
         apps: fleet.apps,
         oas: Arc::new(fleet.oas),
         api,
+        authorize,
         publish,
         notes: fleet.notes,
     })

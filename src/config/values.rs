@@ -2,6 +2,7 @@
 //!
 //! Pure: text in, value or [`Wrong`] out. The wording of a [`Wrong`] follows "`key` …".
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -202,6 +203,17 @@ pub(super) fn endpoint_root(text: &str) -> Result<Url, Wrong> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// An address to listen at: one of this machine, unless others are to reach it; `why` not, is told.
+pub(super) fn listen(text: &str, allow_remote: bool, why: &str) -> Result<SocketAddr, Wrong> {
+    let right = "write an address and a port, as \"127.0.0.1:8787\" or \"[::1]:8787\"";
+    let address: SocketAddr = text.parse().map_err(|_| Wrong::new("is no address", right))?;
+    if address.ip().is_loopback() || allow_remote {
+        return Ok(address);
+    }
+    let right = "listen at 127.0.0.1 or [::1], or add allow_remote = true and a TLS proxy in front";
+    Err(Wrong::new(why, right))
 }
 
 /// The URL of a proxy. It may hold a password, so no message repeats any of it.

@@ -20,6 +20,7 @@ pub mod control;
 mod doubt;
 mod duties;
 pub mod events;
+mod exchange;
 mod health;
 mod news;
 mod pace;
