@@ -34,6 +34,7 @@
 //! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, reload, the control socket, the log's events, signals, systemd |
 //! | [`publish`] | tokens in files, events to programs and servers: it reads what is durable, and no refresh waits for it |
 //! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
+//! | [`web`] | what any HTTP server here needs: who is at the other end, how many connections there are, how often one may ask |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
 //! | [`http`] | HTTP clients of which nothing re-sends, follows, pools or detours, and their failures in words |
@@ -54,17 +55,17 @@
 //!   │        │    └─► zalo  ──┘       │                        ▲
 //!   │        ├──────► config ─────────┤ (rotation::timing)     │
 //!   │        ├──────► telemetry       └──────► clock           │
-//!   │        └──────► api, publish ──► store, config, telemetry, …
+//!   │        └──────► api, publish ──► store, config, telemetry, web, …
 //!   └──────► simulator ──► clock, secret, id ──────────────────┘
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
 //! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`; `simulator` imports
 //! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
-//! and know neither each other nor the keeper; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and
-//! `failpoint` import nothing of ours; `zalo` and `publish` speak through `http`. `keeper`, `publish`, `store` and
-//! `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every roll
-//! are arguments.
+//! and know neither each other nor the keeper; `api` answers through `web`, which imports `secret`; `telemetry` imports
+//! `clock`; `http`, `clock`, `secret`, `id` and `failpoint` import nothing of ours; `zalo` and `publish` speak through
+//! `http`. `keeper`, `publish`, `store` and `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and
+//! roll no dice: the time and every roll are arguments.
 //!
 //! # Where to begin reading
 //!
@@ -106,4 +107,5 @@ pub mod secret;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod web;
 pub mod zalo;

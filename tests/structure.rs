@@ -11,9 +11,9 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
-    ("api", &["store", "config", "telemetry", "clock", "id", "secret", "oauth", "failpoint"]),
+    ("api", &["store", "config", "telemetry", "web", "clock", "id", "secret", "oauth", "failpoint"]),
     ("cli", ALL),
     (
         "keeper",
@@ -26,6 +26,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
             "rotation",
             "oauth",
             "telemetry",
+            "web",
             "clock",
             "secret",
             "id",
@@ -42,6 +43,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
     ("http", &[]),
     ("simulator", &["clock", "secret", "id"]),
     ("telemetry", &["clock"]),
+    ("web", &["secret"]),
     ("clock", &[]),
     ("secret", &[]),
     ("id", &[]),
@@ -59,6 +61,7 @@ const ALL: &[&str] = &[
     "http",
     "simulator",
     "telemetry",
+    "web",
     "clock",
     "secret",
     "id",

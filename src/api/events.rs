@@ -4,10 +4,10 @@
 
 use tracing::{info, warn};
 
-use super::caller::{Account, Caller};
-use super::throttle::Throttle;
+use super::caller::Caller;
 use crate::config::Verb;
 use crate::id::OaId;
+use crate::web::{Account, Throttle};
 
 pub(super) fn listening(socket: &str, address: Option<&str>) {
     info!(event = "api.listening", socket, address, "the API answers");

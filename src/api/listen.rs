@@ -11,6 +11,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config;
+use crate::web::{Accepts, Peer, Stream};
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +23,8 @@ pub struct ListenError {
 
 /// Where it listens.
 pub struct Listeners {
-    pub(super) unix: UnixListener,
-    pub(super) tcp: Option<TcpListener>,
+    unix: UnixListener,
+    tcp: Option<TcpListener>,
     /// A socket file that was made here, and goes with this.
     made: Option<PathBuf>,
 }
@@ -76,6 +77,21 @@ impl Listeners {
     /// The TCP address.
     pub(super) fn address(&self) -> Option<String> {
         self.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()).map(|address| address.to_string())
+    }
+}
+
+impl Accepts for Listeners {
+    async fn accept(&self) -> io::Result<(Peer, Stream)> {
+        let tcp = async {
+            match &self.tcp {
+                Some(tcp) => Accepts::accept(tcp).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            accepted = Accepts::accept(&self.unix) => accepted,
+            accepted = tcp => accepted,
+        }
     }
 }
 

@@ -1,42 +1,35 @@
 //! The consumers' API: HTTP/1.1 with JSON on a Unix socket, and at a TCP address if the config wants one.
 //!
 //! ```text
-//!  socket ──► connections ──► router ──► rights ──► route ──► reader (the store's durable truth)
-//!             who, how many,             may he?      │
-//!             how fast                                └─────► desk (what only the keeper can do)
+//!  socket ──► web ──► router ──► rights ──► route ──► reader (the store's durable truth)
+//!             who,     how       may he?      │
+//!             how many fast?                  └─────► desk (what only the keeper can do)
 //! ```
 //!
 //! It reads what is durable and refreshes nothing: what needs a refresh is asked of the keeper through [`Desk`], which
 //! decides. No refresh token and no app secret gets here. Nobody who reads waits for a refresh that he did not ask for,
-//! for a commit, or for another OA. May import `store`, `config`, `telemetry`, `clock`, `id`, `secret`, `oauth` and
-//! `failpoint`.
+//! for a commit, or for another OA. May import `store`, `config`, `telemetry`, `web`, `clock`, `id`, `secret`,
+//! `oauth` and `failpoint`.
 
 mod asked;
 mod body;
 mod caller;
-mod connections;
 mod counted;
-mod descriptors;
 mod desk;
 mod events;
 mod exposition;
 mod health;
-mod impatient;
 mod listen;
 mod metrics;
 mod oa;
 mod oas;
 mod openapi;
-mod peer_groups;
-mod places;
 mod problem;
-mod rate;
 mod rights;
 mod routes;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod throttle;
 mod token;
 
 use std::collections::BTreeSet;
@@ -56,6 +49,7 @@ use crate::config;
 use crate::id::OaId;
 use crate::store::{Reader, StoreError};
 use crate::telemetry::{Feed, LogControl};
+use crate::web::{self, Rate};
 use asked::Flights;
 use caller::Caller;
 use config::Verb;
@@ -63,8 +57,8 @@ use counted::{Counted, Fleet};
 use events::Audit;
 use metrics::Metrics;
 use problem::Problem;
-use rate::Rate;
 use rights::Rights;
+use routes::Entrance;
 use stream::Streams;
 
 /// How long the store may take to answer somebody who reads.
@@ -146,7 +140,8 @@ impl Api {
 
     /// Answers until the daemon stops.
     pub async fn serve(self: Arc<Api>, listeners: Listeners, max_connections: u32) {
-        connections::serve(self, listeners, max_connections).await;
+        events::listening(&listeners.path(), listeners.address().as_deref());
+        web::serve(listeners, Entrance::of(&self), max_connections, &self.stop).await;
     }
 
     fn feed(&self) -> &Feed {

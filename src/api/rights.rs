@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 
 use subtle::ConstantTimeEq;
 
-use super::caller::{Caller, Peer};
+use super::caller::Caller;
 use crate::config::{Access, Api, Verb, Who};
 use crate::id::OaId;
+use crate::web::Peer;
 
 /// The rights in force.
 #[derive(Debug)]

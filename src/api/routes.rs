@@ -11,10 +11,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use super::caller::{Caller, Peer};
-use super::connections::Answers;
+use super::caller::Caller;
 use super::problem::Problem;
 use super::{Api, asked, events, exposition, health, oas, openapi, stream, token};
+use crate::web::{Answers, Peer};
 
 /// The routes that answer anybody who can connect, whatever token he shows.
 const FOR_ANYBODY: [&str; 2] = ["/healthz", "/readyz"];

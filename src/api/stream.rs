@@ -24,13 +24,13 @@ use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
-use super::places::{Place, Places};
 use super::problem::Problem;
 use super::rights::Rights;
 use super::{Api, of_type};
 use crate::config::Verb;
 use crate::id::OaId;
 use crate::telemetry::feed::{FeedReader, Happening, Read};
+use crate::web::{Place, Places};
 
 /// How long nothing is said before a comment is.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -232,8 +232,8 @@ impl http_body::Body for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::caller::Account;
     use crate::telemetry::Feed;
+    use crate::web::Account;
 
     #[test]
     fn a_peer_has_so_many_streams_and_one_that_ends_makes_room() {

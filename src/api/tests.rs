@@ -14,8 +14,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use super::caller::Peer;
-use super::connections::{Answers, SILENCE, talk};
 use super::routes::Entrance;
 use super::*;
 use crate::clock::{Moment, SystemClock, Time};
@@ -24,6 +22,7 @@ use crate::oauth::{Answer, GrantedTokens, read_token_answer};
 use crate::rotation::{Roll, Timing};
 use crate::secret::Secret;
 use crate::store::{Held, Import, Imported, Opened, Recovered, Store, ValidToken};
+use crate::web::{Answers, Peer, SILENCE, talk};
 
 /// Longer than any answer in these tests.
 const LONG: usize = 1024 * 1024;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::caller::Account;
+use super::peer::Account;
 
 /// How many seconds' worth of requests may come at once.
 const BURST_SECONDS: f64 = 2.0;
@@ -15,7 +15,7 @@ const BURST_SECONDS: f64 = 2.0;
 const MOST_ACCOUNTS: usize = 4_096;
 
 /// The buckets.
-pub(super) struct Rate {
+pub(crate) struct Rate {
     per_second: AtomicU32,
     buckets: Mutex<HashMap<Account, Bucket>>,
 }
@@ -34,11 +34,11 @@ impl Bucket {
 }
 
 impl Rate {
-    pub(super) fn of(per_second: u32) -> Rate {
+    pub(crate) fn of(per_second: u32) -> Rate {
         Rate { per_second: AtomicU32::new(per_second), buckets: Mutex::default() }
     }
 
-    pub(super) fn set(&self, per_second: u32) {
+    pub(crate) fn set(&self, per_second: u32) {
         self.per_second.store(per_second, Ordering::Relaxed);
     }
 
@@ -46,7 +46,7 @@ impl Rate {
     ///
     /// # Errors
     /// How long to wait, if there were too many.
-    pub(super) fn admit(&self, account: Account) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, account: Account) -> Result<(), Duration> {
         let per_second = f64::from(self.per_second.load(Ordering::Relaxed));
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MOST_CAUSES: usize = 4_096;
 
 /// What was said of late.
-pub(super) struct Throttle<K> {
+pub(crate) struct Throttle<K> {
     most_a_second: u32,
     said: Mutex<Said<K>>,
 }
@@ -36,13 +36,13 @@ struct Cause {
 }
 
 impl<K: Eq + Hash> Throttle<K> {
-    pub(super) fn of(most_a_second: u32) -> Throttle<K> {
+    pub(crate) fn of(most_a_second: u32) -> Throttle<K> {
         let said = Said { causes: HashMap::new(), second: Instant::now(), in_second: 0, of_others: 0 };
         Throttle { most_a_second, said: Mutex::new(said) }
     }
 
     /// May this be said now? Then with how many that were not said before.
-    pub(super) fn admit(&self, cause: K) -> Option<u64> {
+    pub(crate) fn admit(&self, cause: K) -> Option<u64> {
         let now = Instant::now();
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let Said { causes, second, in_second, of_others } = &mut *said;

@@ -3,28 +3,28 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::caller::Account;
+use super::peer::Account;
 
 /// The places.
-pub(super) struct Places {
+pub(crate) struct Places {
     most: usize,
     most_of_one: usize,
     taken: Mutex<BTreeMap<Account, usize>>,
 }
 
 /// One of them.
-pub(super) struct Place {
+pub(crate) struct Place {
     all: Arc<Places>,
     account: Account,
 }
 
 impl Places {
-    pub(super) fn new(most: usize, most_of_one: usize) -> Arc<Places> {
+    pub(crate) fn new(most: usize, most_of_one: usize) -> Arc<Places> {
         Arc::new(Places { most, most_of_one, taken: Mutex::default() })
     }
 
     /// Takes one, if there is one for this account. Nothing is kept of who gets none.
-    pub(super) fn take(self: &Arc<Places>, account: Account) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Places>, account: Account) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = taken.values().sum();
         let own = taken.get(&account).copied().unwrap_or_default();

@@ -17,19 +17,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::caller::Peer;
+use super::descriptors;
 use super::impatient::Impatient;
-use super::listen::Listeners;
+use super::peer::Peer;
 use super::places::Places;
-use super::routes::Entrance;
-use super::{Api, descriptors, events};
 
 /// How long a connection may go without a whole head of a request, or without taking anything of an answer.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 /// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 /// How many headers a request has at most.
@@ -41,36 +40,59 @@ const FIRST_WORDS: Duration = Duration::from_millis(200);
 /// How long the last answers may take once the daemon is to stop.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: u32) {
+/// A connection that was let in.
+pub(crate) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Where programs connect.
+pub(crate) trait Accepts {
+    /// The next who connects.
+    fn accept(&self) -> impl Future<Output = io::Result<(Peer, Stream)>> + Send;
+}
+
+impl Accepts for UnixListener {
+    async fn accept(&self) -> io::Result<(Peer, Stream)> {
+        let (stream, _) = UnixListener::accept(self).await?;
+        Ok((Peer::of(&stream)?, Stream::Unix(stream)))
+    }
+}
+
+impl Accepts for TcpListener {
+    async fn accept(&self) -> io::Result<(Peer, Stream)> {
+        let (stream, address) = TcpListener::accept(self).await?;
+        Ok((Peer::Address(address.ip()), Stream::Tcp(stream)))
+    }
+}
+
+/// Lets in who connects, as many as there may be and as there are descriptors for, until the daemon stops.
+pub(crate) async fn serve(
+    listeners: impl Accepts,
+    answers: impl Answers + Send + 'static,
+    max_connections: u32,
+    stop: &CancellationToken,
+) {
     let most = usize::try_from(descriptors::affordable(max_connections)).unwrap_or(usize::MAX);
-    let places = Places::new(most, most.div_ceil(2));
-    let (entrance, tasks) = (Entrance::of(&api), TaskTracker::new());
-    events::listening(&listeners.path(), listeners.address().as_deref());
+    let (places, tasks) = (Places::new(most, most.div_ceil(2)), TaskTracker::new());
     loop {
-        let tcp = async {
-            match &listeners.tcp {
-                Some(tcp) => tcp.accept().await,
-                None => std::future::pending().await,
-            }
-        };
         let accepted = tokio::select! {
-            () = api.stop.cancelled() => break,
-            accepted = listeners.unix.accept() => accepted.and_then(|(stream, _)| Ok((Peer::of(&stream)?, Stream::Unix(stream)))),
-            accepted = tcp => accepted.map(|(stream, address)| (Peer::Address(address.ip()), Stream::Tcp(stream))),
+            () = stop.cancelled() => break,
+            accepted = listeners.accept() => accepted,
         };
         match accepted {
             Ok((peer, stream)) => {
                 let Some(place) = places.take(peer.account()) else { continue };
-                let (entrance, stop) = (entrance.clone(), api.stop.clone());
+                let (answers, stop) = (answers.clone(), stop.clone());
                 tasks.spawn(async move {
                     let _place = place;
                     match stream {
-                        Stream::Unix(stream) => talk(stream, peer, entrance, &stop).await,
+                        Stream::Unix(stream) => talk(stream, peer, answers, &stop).await,
                         Stream::Tcp(stream) => {
                             if let Err(error) = stream.set_nodelay(true) {
                                 tracing::debug!(%error, "answers may be held back");
                             }
-                            talk(stream, peer, entrance, &stop).await;
+                            talk(stream, peer, answers, &stop).await;
                         }
                     }
                 });
@@ -88,18 +110,14 @@ pub(super) async fn serve(api: Arc<Api>, listeners: Listeners, max_connections: 
     }
 }
 
-enum Stream {
-    Unix(tokio::net::UnixStream),
-    Tcp(tokio::net::TcpStream),
-}
-
 /// Who answers what is asked over a connection.
-pub(super) trait Answers: Clone {
+pub(crate) trait Answers: Clone {
     /// Answers one request of this peer.
     fn answer(self, peer: Arc<Peer>, request: Request<Body>) -> impl Future<Output = Response> + Send;
 }
 
-pub(super) async fn talk(
+/// Answers over one connection, until either side ends it or the daemon stops.
+pub(crate) async fn talk(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     answers: impl Answers,
