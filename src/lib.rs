@@ -93,6 +93,7 @@
 //! - **I10** A still valid access token is handed out in every state, and one bad OA delays no other.
 
 pub mod api;
+pub mod authorize;
 pub mod cli;
 pub mod clock;
 pub mod config;

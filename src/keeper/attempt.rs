@@ -80,7 +80,7 @@ async fn claim(keeper: &Keeper, due: Due) -> Option<Claim> {
         Ok(Claimed::NotNow) | Err(StoreError::Unavailable(_) | StoreError::Closed) => {}
         Ok(Claimed::Unproven) => {
             if keeper.store.latch_unproven(oa_id.clone(), keeper.read_clock()).await == Ok(true) {
-                events::reauthorization_required(&oa_id, Reason::ResponseLost);
+                keeper.call_person(&oa_id, Reason::ResponseLost);
             }
         }
         Err(StoreError::Broken(what)) => keeper.pass_over(&oa_id, &what),
@@ -170,7 +170,7 @@ impl Matter for Refresh {
             detail: &detail,
             duration: attempt.begun_at.elapsed(),
         };
-        news.tell(concluded);
+        news.tell(keeper, concluded);
         keeper.told.concluded(&claim.oa_id, concluded, &detail);
         if matches!(concluded.effect, Effect::Uncertain { .. }) {
             keeper.begin_doubt(&claim.oa_id, attempt.id);

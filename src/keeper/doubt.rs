@@ -149,7 +149,7 @@ impl Keeper {
         match settled {
             Ok(settled) => {
                 events::refresh_probed(oa_id, *attempt, verdict, detail);
-                tell(doubt, settled);
+                self.tell_settled(doubt, settled);
             }
             // The store does not take it now: ask again, what was learnt stays true.
             Err(error) => {
@@ -158,13 +158,13 @@ impl Keeper {
             }
         }
     }
-}
 
-fn tell(doubt: &Doubt, settled: Settled) {
-    match settled {
-        Settled::Gone => {}
-        Settled::Retry { retry_at } => events::refresh_planned(&doubt.oa_id, retry_at),
-        Settled::Reauthorize { reason } => events::reauthorization_required(&doubt.oa_id, reason),
-        Settled::Held => events::decision_needed(&doubt.oa_id, doubt.attempt, Reason::Unprovable),
+    fn tell_settled(&self, doubt: &Doubt, settled: Settled) {
+        match settled {
+            Settled::Gone => {}
+            Settled::Retry { retry_at } => events::refresh_planned(&doubt.oa_id, retry_at),
+            Settled::Reauthorize { reason } => self.call_person(&doubt.oa_id, reason),
+            Settled::Held => events::decision_needed(&doubt.oa_id, doubt.attempt, Reason::Unprovable),
+        }
     }
 }

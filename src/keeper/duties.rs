@@ -193,7 +193,7 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
     }
     let ladder = keeper.settings().remind.clone();
     for (oa_id, reminder) in keeper.store.take_reminders(ladder, keeper.read_clock()).await? {
-        events::refresh_token_expiring(&oa_id, &reminder);
+        events::refresh_token_expiring(&oa_id, &reminder, keeper.consent_link(&oa_id).as_deref());
     }
     Ok(())
 }

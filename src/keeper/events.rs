@@ -135,15 +135,24 @@ pub(super) fn refresh_probed(oa_id: &OaId, attempt_id: AttemptId, verdict: &str,
     );
 }
 
-pub(super) fn reauthorization_required(oa_id: &OaId, reason: Reason) {
+/// `url` is where consent is given.
+pub(super) fn reauthorization_required(oa_id: &OaId, reason: Reason, url: Option<&str>) {
     let look_first = if reason == Reason::ResponseLost {
         format!("look whether an answer was kept (zalo-tokend history {oa_id}); else ")
     } else {
         String::new()
     };
+    let how = match url {
+        Some(_) => "a person has to grant consent again, at `url`".to_owned(),
+        None => format!("a person has to grant consent again: zalo-tokend authorize {oa_id}"),
+    };
+    error!(event = "oa.reauthorization_required", %oa_id, %reason, url, "{look_first}{how}");
+}
+
+pub(super) fn mass_reauthorization(app_id: &AppId, oas: usize, cause: &str) {
     error!(
-        event = "oa.reauthorization_required", %oa_id, %reason,
-        "{look_first}a person has to grant consent again, then: zalo-tokend import {oa_id} < answer.json"
+        event = "app.mass_reauthorization", %app_id, oas, cause,
+        "within a minute several OAs of this app have come to need a person: look for one cause before consent is granted again"
     );
 }
 
@@ -195,16 +204,17 @@ pub(super) fn certificate_refused(app_id: &AppId, detail: &str) {
     );
 }
 
-pub(super) fn refresh_token_expiring(oa_id: &OaId, reminder: &Reminder) {
+/// `url` is where consent is given.
+pub(super) fn refresh_token_expiring(oa_id: &OaId, reminder: &Reminder, url: Option<&str>) {
     let (remaining, step) = (spoken(reminder.remaining), spoken(reminder.step));
     if reminder.is_last {
         error!(
-            event = "refresh_token.expiring", %oa_id, remaining, step,
+            event = "refresh_token.expiring", %oa_id, remaining, step, url,
             "the refresh token is about to end and nobody renews it; grant consent again"
         );
     } else {
         warn!(
-            event = "refresh_token.expiring", %oa_id, remaining, step,
+            event = "refresh_token.expiring", %oa_id, remaining, step, url,
             "the refresh token will end and nobody renews it; grant consent again"
         );
     }
@@ -215,6 +225,47 @@ pub(super) fn grant_end_unproven(oa_id: &OaId, granted_at: Time, until: Time) {
         event = "refresh_token.end_unproven", %oa_id, %granted_at, %until,
         "nobody has seen yet whether renewals move the end of a grant; if they do not, this one ends then: have an \
          administrator at hand"
+    );
+}
+
+/// A person is about to be sent to Zalo.
+pub(super) fn consent_begun(oa_id: &OaId) {
+    info!(event = "consent.begun", %oa_id, "a person is sent to Zalo to grant consent");
+}
+
+/// `attempt_id` is the exchange of the code.
+pub(super) fn consent_granted(oa_id: &OaId, attempt_id: AttemptId, generation: u64) {
+    info!(event = "consent.granted", %oa_id, %attempt_id, generation, "a person granted consent; its token set is stored");
+}
+
+pub(super) fn consent_unverified(oa_id: &OaId, attempt_id: AttemptId, detail: &str) {
+    warn!(
+        event = "consent.unverified", %oa_id, %attempt_id, detail,
+        "a token set came and is kept; Zalo could not say yet whose it is, and is asked again"
+    );
+}
+
+/// `why` is a stable word.
+pub(super) fn consent_failed(oa_id: &OaId, attempt_id: AttemptId, why: &str, detail: &str) {
+    error!(
+        event = "consent.failed", %oa_id, %attempt_id, why, detail,
+        "the consent that a person gave brought no token set that counts; what there was before stays. Have it granted once more"
+    );
+}
+
+/// The code is unspent: whoever brought it may bring it again.
+pub(super) fn consent_postponed(oa_id: &OaId, attempt_id: AttemptId, class: &str, detail: &str) {
+    warn!(
+        event = "consent.postponed", %oa_id, %attempt_id, class, detail,
+        "a person's code could not be exchanged now and is unspent; he may load the page again"
+    );
+}
+
+pub(super) fn authorize_unavailable(detail: &str) {
+    error!(
+        event = "authorize.unavailable",
+        detail,
+        "nobody can come back with consent: correct [authorize] and restart the daemon; tokens are refreshed all the same"
     );
 }
 

@@ -15,7 +15,9 @@
 
 mod api;
 mod attempt;
+mod calls;
 mod claims;
+mod consent;
 pub mod control;
 mod doubt;
 mod duties;
@@ -39,7 +41,7 @@ mod told;
 mod undurable;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -54,9 +56,12 @@ use crate::clock::{Clock, Reading, Time, Uptime};
 use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::publish::Publishers;
 use crate::rotation::{Roll, Timing};
+use crate::secret::Secret;
 use crate::store::Store;
 use crate::telemetry::LogControl;
+use calls::Calls;
 use claims::Claims;
+use consent::Consents;
 use doubt::Doubts;
 use refuge::Exposed;
 use settings::Settings;
@@ -103,6 +108,12 @@ struct Keeper {
     passed_over: Mutex<BTreeMap<OaId, Uptime>>,
     /// When the store's own day was turned last, or this daemon began.
     day_turned: Mutex<Uptime>,
+    /// For which OAs people were called of late.
+    calls: Mutex<Calls>,
+    /// What our own links are signed with, once the store is open.
+    link_key: OnceLock<Secret>,
+    /// What becomes of those who come back with consent.
+    consents: Consents,
     started: Reading,
 }
 

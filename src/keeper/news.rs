@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::events;
+use super::{Keeper, events};
 use crate::clock::Time;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::store::{Abandoned, AppChange, Concluded, Effect};
@@ -19,7 +19,7 @@ pub(super) struct News<'n> {
 
 impl News<'_> {
     /// Says what became of the OA and of its app. Called only after it is durable.
-    pub(super) fn tell(&self, concluded: &Concluded) {
+    pub(super) fn tell(&self, keeper: &Keeper, concluded: &Concluded) {
         let News { oa_id, app_id, attempt, class, detail, duration } = *self;
         match &concluded.effect {
             Effect::Adopted { generation, expires_at, refresh_at, reason, oddities } => {
@@ -29,12 +29,12 @@ impl News<'_> {
                     events::refresh_planned(oa_id, *refresh_at);
                 }
                 if let Some(reason) = reason {
-                    events::reauthorization_required(oa_id, *reason);
+                    keeper.call_person(oa_id, *reason);
                 }
             }
             Effect::Retry { retry_at } => events::refresh_failed(oa_id, attempt, class, detail, *retry_at),
             Effect::Uncertain { probe_at } => events::refresh_uncertain(oa_id, attempt, detail, *probe_at),
-            Effect::Reauthorize { reason } => events::reauthorization_required(oa_id, *reason),
+            Effect::Reauthorize { reason } => keeper.call_person(oa_id, *reason),
             Effect::KeptAside => events::refresh_superseded(oa_id, attempt),
             Effect::AlreadyConcluded => {}
         }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use super::events;
 use super::news::{self, News};
 use super::run::RunError;
 use super::systemd::Manager;
+use super::{Keeper, consent, events};
 use crate::clock::{Clock, Reading};
 use crate::config::Config;
 use crate::rotation::Roll;
-use crate::store::{OpenError, Opened, Recovered, StoreError, TakenIn};
+use crate::secret::Secret;
+use crate::store::{AbandonedCode, OpenError, Opened, Recovered, StoreError, TakenIn};
 
 /// The waits between repeats of what the disk does not let through: from, to.
 const REPEAT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -23,7 +24,7 @@ pub(super) async fn open_and_recover(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
     manager: &Manager,
-) -> Result<Option<Opened>, RunError> {
+) -> Result<Option<(Opened, Recovered)>, RunError> {
     let mut patience = Patience::new(stop, manager);
     let mut opened = loop {
         match open(config.store_path.clone()).await? {
@@ -45,8 +46,7 @@ pub(super) async fn open_and_recover(
         }
     }
     patience.end();
-    tell(&recovered, config, clock.as_ref());
-    Ok(Some(opened))
+    Ok(Some((opened, recovered)))
 }
 
 /// Waits ever longer for a disk to mend, and says once that it does.
@@ -113,15 +113,26 @@ async fn recover(
     .map_err(|_| RunError::Internal("recovering the store panicked".to_owned()))
 }
 
-fn tell(recovered: &Recovered, config: &Config, clock: &dyn Clock) {
+/// Says what an earlier run had left, once there is a keeper. Our own links are signed with `link_key`.
+pub(super) fn tell(keeper: &Keeper, recovered: &Recovered, link_key: Option<Secret>) {
+    if let Some(key) = link_key {
+        keeper.link_key.get_or_init(|| key);
+    }
     for taken_in in &recovered.taken_in {
         let TakenIn { oa_id, app_id, attempt, class, detail, concluded } = taken_in;
         let duration = Duration::ZERO;
-        News { oa_id, app_id, attempt: *attempt, class, detail, duration }.tell(concluded);
+        News { oa_id, app_id, attempt: *attempt, class, detail, duration }.tell(keeper, concluded);
     }
-    let probe_at = clock.now().plus(config.timing.settle);
+    let probe_at = keeper.now().plus(keeper.timing().settle);
+    let detail = "the program ended before an answer came";
     for abandoned in &recovered.abandoned {
-        news::tell_abandoned(abandoned, "the program ended before an answer came", probe_at);
+        news::tell_abandoned(abandoned, detail, probe_at);
+    }
+    for (oa_id, attempt, stage) in &recovered.codes_taken_in {
+        consent::tell(oa_id, *attempt, Some(stage), "taken_in", "its answer was taken in from its slot");
+    }
+    for AbandonedCode { oa_id, attempt } in &recovered.codes_abandoned {
+        events::consent_failed(oa_id, *attempt, "answer_lost", detail);
     }
     recovered.orphans.iter().for_each(|attempt| events::answer_orphaned(*attempt));
     if recovered.torn > 0 {

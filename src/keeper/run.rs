@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::claims::Claims;
+use super::consent::{self, Consents};
 use super::duties::Duties;
 use super::refuge::Exposed;
 use super::settings::Settings;
@@ -95,10 +96,11 @@ pub async fn run(
     let started = clock.read();
     let door = open_door(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop, &manager);
-    let Some(opened) = asking_for_time(&manager, &stop, opening).await?? else {
+    let Some((opened, recovered)) = asking_for_time(&manager, &stop, opening).await?? else {
         events::daemon_stopped(oas);
         return Ok(());
     };
+    let link_key = opened.link_key();
     let (store, store_thread) = opened.start()?;
     let publishers = Publishers::new(store.clone(), Arc::clone(&clock), log.feed().clone());
     let keeper = Arc::new(Keeper {
@@ -123,14 +125,19 @@ pub async fn run(
         exposed: Exposed::default(),
         passed_over: Mutex::default(),
         day_turned: std::sync::Mutex::new(started.uptime),
+        calls: Mutex::default(),
+        link_key: OnceLock::new(),
+        consents: Consents::default(),
         started,
     });
+    recovery::tell(&keeper, &recovered, link_key);
     if asking_for_time(&keeper.manager, &stop, prepare(&keeper)).await?? {
         let fleet = asking_for_time(&keeper.manager, &stop, keeper.count_fleet()).await?;
         let publishing = keeper.publishers.prepare(&config).await?;
         let duties = Arc::new(tokio::sync::Mutex::new(Duties::start(&keeper, &config.schedule).await?));
         keeper.tasks.spawn(duties::keep_pace(Arc::clone(&keeper), Arc::clone(&duties)));
         keeper.tasks.spawn(health::watch(Arc::clone(&keeper)));
+        keeper.tasks.spawn(consent::verify::verify_waiting(Arc::clone(&keeper)));
         keeper.tasks.spawn(report(Arc::clone(&keeper), fleet.clone()));
         // Only who holds the store's lock may take over the socket that an earlier run left.
         keeper.tasks.spawn(control::open(&keeper, &config.store_path));

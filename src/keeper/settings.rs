@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::{Authorize, Config, Consenting};
 use crate::id::{AppId, Fleet};
 use crate::rotation::Timing;
 use crate::secret::Secret;
@@ -22,6 +22,7 @@ pub(super) struct Settings {
     pub(super) managed: Arc<Fleet>,
     pub(super) remind: Vec<Duration>,
     pub(super) keep_history: Duration,
+    pub(super) authorize: Authorize,
 }
 
 /// An app's addresses and its secret.
@@ -29,14 +30,20 @@ pub(super) struct Endpoint {
     pub(super) token_url: Url,
     pub(super) api_url: Url,
     pub(super) secret_key: Secret,
+    /// How consent is granted to it.
+    pub(super) consenting: Option<Consenting>,
 }
 
 impl Settings {
     pub(super) fn of(config: &Config, door: Door) -> Settings {
         let apps = config.apps.values().filter_map(|app| {
             let secret_key = app.secret_key.clone()?;
-            let endpoint =
-                Endpoint { token_url: app.token_url.clone(), api_url: app.api_url.clone(), secret_key };
+            let endpoint = Endpoint {
+                token_url: app.token_url.clone(),
+                api_url: app.api_url.clone(),
+                secret_key,
+                consenting: app.consenting.clone(),
+            };
             Some((app.id.clone(), endpoint))
         });
         let apps: BTreeMap<AppId, Endpoint> = apps.collect();
@@ -49,6 +56,7 @@ impl Settings {
             managed: managed(config),
             remind: config.remind.clone(),
             keep_history: config.schedule.keep_history,
+            authorize: config.authorize.clone(),
         }
     }
 }

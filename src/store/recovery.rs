@@ -24,13 +24,14 @@ use super::settle::{self, Abandoned};
 use super::slots::{Content, Slots, SpilledAnswer};
 use super::writer::{StoreError, Writer, classify};
 use super::{
-    AbandonedCode, CodeAttempted, ConsentStage, Store, connection, consent, day, file, journal, lock,
+    AbandonedCode, CodeAttempted, ConsentStage, Store, connection, consent, day, file, journal, links, lock,
     soundness, wal,
 };
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::rotation::{Roll, Timing};
+use crate::secret::Secret;
 
 /// How long readers have to close their connections before the store's own, which works the log in. One that hangs is not
 /// waited for.
@@ -191,6 +192,11 @@ impl Opened {
         self.slots.prepare(slot_count).map_err(unavailable)?;
         failpoint::pass("recovery.prepared");
         Ok(())
+    }
+
+    /// What our own links are signed with; `None`: that cannot be read, and is no reason not to start.
+    pub fn link_key(&self) -> Option<Secret> {
+        links::key(&self.conn).ok().flatten()
     }
 
     /// Starts the thread that works on the store. It holds the lock until it ends.

@@ -59,7 +59,7 @@ fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
             Reply::Done { text: format!("OA {oa_id}: its refresh token is presented once more, now") }
         }
         Resolved::GivenUp => {
-            events::reauthorization_required(oa_id, Reason::ResponseLost);
+            keeper.call_person(oa_id, Reason::ResponseLost);
             let text =
                 format!("OA {oa_id}: grant consent again, then: zalo-tokend import {oa_id} < answer.json");
             Reply::Done { text }
@@ -69,7 +69,7 @@ fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
                 events::refresh_planned(oa_id, refresh_at);
             }
             if let Some(reason) = reason {
-                events::reauthorization_required(oa_id, reason);
+                keeper.call_person(oa_id, reason);
             }
             let but = reason.map_or_else(String::new, |reason| {
                 format!(", but a person has to grant consent again before its access token ends ({reason})")

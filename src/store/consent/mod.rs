@@ -154,6 +154,12 @@ pub(super) fn of_attempt(conn: &Connection, attempt: AttemptId) -> rusqlite::Res
     find(conn, "attempt_id", attempt.as_bytes())
 }
 
+fn load(conn: &Connection, id: ConsentId) -> rusqlite::Result<Option<Consent>> {
+    conn.prepare_cached(&format!("SELECT {COLUMNS} FROM consent WHERE consent_id = ?1"))?
+        .query_row([id.0], read)
+        .optional()
+}
+
 /// The newest consent of this OA that somebody may come back from.
 pub(super) fn newest_open(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<Consent>> {
     conn.prepare_cached(&format!(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Adopted, CodeAttempted, Consent, ConsentId, ConsentStage, NewConsent, Unverified, adoption, begin,
-    decline, exchange, newest_open, of_state,
+    decline, exchange, load, newest_open, of_state,
 };
 use crate::clock::{Reading, Time};
 use crate::id::{AttemptId, OaId};
@@ -24,6 +24,11 @@ impl Store {
     /// The consent that this state belongs to.
     pub async fn consent_of(&self, state: Digest) -> Result<Option<Consent>, StoreError> {
         self.writer.call(false, move |conn| of_state(conn, state)).await
+    }
+
+    /// This consent; `None`: it is forgotten.
+    pub async fn consent(&self, id: ConsentId) -> Result<Option<Consent>, StoreError> {
+        self.writer.call(false, move |conn| load(conn, id)).await
     }
 
     /// The newest consent of this OA that somebody may come back from.

@@ -1,0 +1,54 @@
+//! The keeper, as those who come with consent see him.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::super::Keeper;
+use crate::authorize::{Back, BadLink, BoxFuture, Desk, Guest, Link, NoConsent};
+use crate::id::OaId;
+use crate::oauth::Callback;
+
+pub(in super::super) struct ConsentDesk(pub(in super::super) Arc<Keeper>);
+
+impl Desk for ConsentDesk {
+    fn guest<'d>(&'d self, link: &'d str) -> BoxFuture<'d, Result<Guest, BadLink>> {
+        Box::pin(async move {
+            let keeper = &self.0;
+            let key = keeper.link_key.get().ok_or(BadLink::Forged)?;
+            let Link { oa_id, made, .. } = Link::read(link, key, keeper.now())?;
+            let managed = keeper.managed(&oa_id).ok_or(BadLink::Ended)?;
+            let name = managed.name.as_deref().map(str::to_owned);
+            let status = keeper.store.status(oa_id.clone(), Some(managed), keeper.read_clock()).await;
+            let status = status.ok().flatten();
+            let asked = status.as_ref().and_then(|status| status.reauthorization.as_ref());
+            let granted_at = status.as_ref().and_then(|status| status.granted_at);
+            let is_done = asked.is_none() && granted_at.is_some_and(|granted_at| granted_at > made);
+            Ok(Guest { deadline: asked.and_then(|asked| asked.deadline), oa_id, name, is_done })
+        })
+    }
+
+    fn begin(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>> {
+        Box::pin(async move { self.0.begin_consent(&oa_id).await })
+    }
+
+    fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
+        Box::pin(self.0.come_back(callback))
+    }
+
+    fn origins(&self) -> Vec<String> {
+        self.0.consent_origins()
+    }
+}
+
+impl Keeper {
+    /// Where people may be sent to give consent.
+    pub(in super::super) fn consent_origins(&self) -> Vec<String> {
+        let settings = self.settings();
+        let pages = settings.apps.values().filter_map(|app| app.consenting.as_ref());
+        let origins: BTreeSet<String> =
+            pages.map(|app| app.permission_url.origin().ascii_serialization()).collect();
+        origins.into_iter().collect()
+    }
+}
