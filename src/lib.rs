@@ -34,6 +34,7 @@
 //! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, reload, the control socket, the log's events, signals, systemd |
 //! | [`publish`] | tokens in files, events to programs and servers: it reads what is durable, and no refresh waits for it |
 //! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
+//! | [`page`] | pure: what people see in a browser, as HTML in two languages, out of which no text breaks |
 //! | [`web`] | what any HTTP server here needs: who is at the other end, how many connections there are, how often one may ask |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
@@ -55,14 +56,15 @@
 //!   │        │    └─► zalo  ──┘       │                        ▲
 //!   │        ├──────► config ─────────┤ (rotation::timing)     │
 //!   │        ├──────► telemetry       └──────► clock           │
-//!   │        └──────► api, publish ──► store, config, telemetry, web, …
+//!   │        └──────► api, publish ──► store, config, telemetry, page, web, …
 //!   └──────► simulator ──► clock, secret, id ──────────────────┘
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
 //! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`; `simulator` imports
 //! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
-//! and know neither each other nor the keeper; `api` answers through `web`, which imports `secret`; `telemetry` imports
+//! and know neither each other nor the keeper; `api` answers through `web`, which imports `secret`, and shows people
+//! what `page` writes, which imports `store`, `clock` and `id`; `telemetry` imports
 //! `clock`; `http`, `clock`, `secret`, `id` and `failpoint` import nothing of ours; `zalo` and `publish` speak through
 //! `http`. `keeper`, `publish`, `store` and `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and
 //! roll no dice: the time and every roll are arguments.
@@ -102,6 +104,7 @@ pub mod http;
 pub mod id;
 pub mod keeper;
 pub mod oauth;
+pub mod page;
 pub mod publish;
 pub mod rotation;
 pub mod secret;

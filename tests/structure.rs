@@ -11,9 +11,9 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 18] = [
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("main", &["cli"]),
-    ("api", &["store", "config", "telemetry", "web", "clock", "id", "secret", "oauth", "failpoint"]),
+    ("api", &["store", "config", "telemetry", "page", "web", "clock", "id", "secret", "oauth", "failpoint"]),
     ("cli", ALL),
     (
         "keeper",
@@ -26,6 +26,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
             "rotation",
             "oauth",
             "telemetry",
+            "page",
             "web",
             "clock",
             "secret",
@@ -33,6 +34,7 @@ const IMPORTS: [(&str, &[&str]); 18] = [
             "failpoint",
         ],
     ),
+    ("page", &["store", "clock", "id"]),
     ("publish", &["store", "config", "telemetry", "http", "clock", "secret", "id", "failpoint"]),
     ("store", &["rotation", "oauth", "clock", "secret", "id", "failpoint"]),
     ("zalo", &["rotation", "oauth", "http", "clock", "secret", "id", "failpoint"]),
@@ -61,6 +63,7 @@ const ALL: &[&str] = &[
     "http",
     "simulator",
     "telemetry",
+    "page",
     "web",
     "clock",
     "secret",
