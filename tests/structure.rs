@@ -11,14 +11,16 @@ use std::path::Path;
 use source_files::source_files;
 
 /// The rooms that each room may import, beside itself.
-const IMPORTS: [(&str, &[&str]); 19] = [
+const IMPORTS: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
     ("api", &["store", "config", "telemetry", "page", "web", "clock", "id", "secret", "oauth", "failpoint"]),
+    ("authorize", &["page", "web", "config", "clock", "id", "secret", "oauth"]),
     ("cli", ALL),
     (
         "keeper",
         &[
             "api",
+            "authorize",
             "publish",
             "store",
             "zalo",
@@ -53,6 +55,7 @@ const IMPORTS: [(&str, &[&str]); 19] = [
 
 const ALL: &[&str] = &[
     "api",
+    "authorize",
     "keeper",
     "publish",
     "store",

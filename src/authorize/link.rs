@@ -3,7 +3,10 @@
 //! A link is the OA's id, when it was made, when it ends, and an HMAC-SHA256 of these under a key of the store. It holds no
 //! secret, and needs no row: any number can be handed out. Pure.
 
+use std::time::Duration;
+
 use subtle::ConstantTimeEq;
+use url::Url;
 
 use crate::clock::Time;
 use crate::config::check_id;
@@ -13,7 +16,7 @@ use crate::secret::Secret;
 /// What is signed begins with this, so that a signature of ours for anything else is none of a link.
 const PURPOSE: &str = "zalo-tokend link to consent";
 /// The parameter of the address that holds it.
-pub const PARAMETER: &str = "link";
+pub(super) const PARAMETER: &str = "link";
 
 /// What a link says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +69,17 @@ impl Link {
     }
 }
 
+/// The address of a link: that at which people come back, so that whatever leads there leads here as well.
+pub fn address_of_link(redirect_uri: &Url, key: &Secret, oa_id: &OaId, made: Time, life: Duration) -> Url {
+    let link = Link { oa_id: oa_id.clone(), made, ends: made.plus(life) };
+    let mut url = redirect_uri.clone();
+    url.query_pairs_mut().append_pair(PARAMETER, &link.signed(key));
+    url
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn key(text: &str) -> Secret {
         Secret::new(text.to_owned())

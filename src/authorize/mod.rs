@@ -10,7 +10,12 @@
 //! `config`, `clock`, `id`, `secret` and `oauth`.
 
 mod desk;
-pub mod link;
+mod events;
+mod link;
+mod server;
+#[cfg(test)]
+mod tests;
 
 pub use desk::{Back, BoxFuture, Desk, Guest, NoConsent};
-pub use link::{BadLink, Link};
+pub use link::{BadLink, Link, address_of_link};
+pub use server::Listener;

@@ -70,24 +70,63 @@ impl From<NoReply> for Failure {
     }
 }
 
+/// What the daemon says before its last word.
+pub(super) enum Meanwhile<'m> {
+    /// How far it is.
+    Words(&'m str),
+    /// A person is to open this address.
+    Link(&'m str),
+}
+
 /// Asks the daemon, and hears its last word within `patience`. What it says meanwhile goes to `progress`.
 pub(super) fn ask(
     store_path: &Path,
     request: &Request,
     patience: Duration,
-    progress: impl FnMut(&str),
+    mut progress: impl FnMut(&str),
 ) -> Result<Reply, NoReply> {
+    let meanwhile = |said: Meanwhile<'_>| {
+        if let Meanwhile::Words(text) = said {
+            progress(text);
+        }
+        true
+    };
+    let answered = ask_until(store_path, request, patience, meanwhile)?;
+    answered.ok_or_else(|| NoReply::Broken("it was not heard to its end".to_owned()))
+}
+
+/// The same for what may take the daemon a while before its first word.
+pub(super) fn ask_at_length(
+    store_path: &Path,
+    request: &Request,
+    patience: Duration,
+) -> Result<Reply, NoReply> {
+    let heard = on_a_runtime(converse(store_path, request, patience, patience, |_| true))?;
+    heard.ok_or_else(|| NoReply::Broken("it was not heard to its end".to_owned()))
+}
+
+/// The same, for whoever wants to hear all of it, and as long as `goes_on` says so. `None`: it does not any more.
+pub(super) fn ask_until(
+    store_path: &Path,
+    request: &Request,
+    patience: Duration,
+    goes_on: impl FnMut(Meanwhile<'_>) -> bool,
+) -> Result<Option<Reply>, NoReply> {
+    on_a_runtime(converse(store_path, request, patience, FIRST_WORD, goes_on))
+}
+
+fn on_a_runtime<T>(work: impl Future<Output = Result<T, NoReply>>) -> Result<T, NoReply> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| NoReply::Broken(error.to_string()))?;
-    runtime.block_on(converse(store_path, request, patience, progress))
+    runtime.map_err(|error| NoReply::Broken(error.to_string()))?.block_on(work)
 }
 
 async fn converse(
     store_path: &Path,
     request: &Request,
     patience: Duration,
-    mut progress: impl FnMut(&str),
-) -> Result<Reply, NoReply> {
+    first_word: Duration,
+    mut goes_on: impl FnMut(Meanwhile<'_>) -> bool,
+) -> Result<Option<Reply>, NoReply> {
     let until = Instant::now() + patience;
     let path = socket_path(store_path);
     let broken = |error: io::Error| NoReply::Broken(error.to_string());
@@ -109,7 +148,7 @@ async fn converse(
     let mut lines = BufReader::new(reader).lines();
     let mut has_spoken = false;
     loop {
-        let wait_until = if has_spoken { until } else { until.min(Instant::now() + FIRST_WORD) };
+        let wait_until = if has_spoken { until } else { until.min(Instant::now() + first_word) };
         let line = match timeout_at(wait_until, lines.next_line()).await {
             Ok(line) => line.map_err(broken)?,
             Err(_) if has_spoken => return Err(NoReply::TooLong),
@@ -117,10 +156,14 @@ async fn converse(
         };
         let Some(line) = line else { return Err(NoReply::Broken("it closed the connection".to_owned())) };
         has_spoken = true;
-        match serde_json::from_str(&line) {
-            Ok(Reply::Progress { text }) => progress(&text),
-            Ok(last) => return Ok(last),
+        let goes_on = match serde_json::from_str(&line) {
+            Ok(Reply::Progress { text }) => goes_on(Meanwhile::Words(&text)),
+            Ok(Reply::Link { url }) => goes_on(Meanwhile::Link(&url)),
+            Ok(last) => return Ok(Some(last)),
             Err(_) => return Err(NoReply::Broken("it is of another version".to_owned())),
+        };
+        if !goes_on {
+            return Ok(None);
         }
     }
 }
@@ -155,7 +198,7 @@ pub(super) fn words(reply: Reply) -> Result<String, Failure> {
         Reply::Done { text } => Ok(text),
         Reply::Failed { text } => Err(Failure::new(exit::FAILED, text)),
         Reply::NotNow { text } => Err(Failure::new(exit::NOT_NOW, text)),
-        Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. } => {
+        Reply::Progress { .. } | Reply::Link { .. } | Reply::Status(_) | Reply::Undurable { .. } => {
             Err(Failure::new(exit::FAILED, "the daemon is of another version; restart it"))
         }
     }

@@ -3,6 +3,7 @@
 //! An error is one plain sentence on stderr that says what to do, and an exit code of `sysexits.h` where there is
 //! one. May import everything.
 
+mod authorize;
 mod check;
 mod client;
 mod completions;
@@ -11,6 +12,7 @@ mod demo;
 mod fleet;
 mod history;
 mod import;
+mod link;
 mod man;
 mod means;
 mod owner;
@@ -67,6 +69,10 @@ enum Command {
     Refresh(refresh::Arguments),
     /// Show the journal of refresh attempts, newest first
     History(history::Arguments),
+    /// Have a person grant consent for an OA in a browser, and take in what comes of it
+    Authorize(authorize::Arguments),
+    /// Print an address by which an administrator grants consent for one OA, and can do nothing else
+    Link(link::Arguments),
     /// Decide about an OA that is uncertain, or whose answer is lost
     Resolve(resolve::Arguments),
     /// Run the Zalo simulator alone: single-use refresh tokens, a ledger, faults on request
@@ -113,6 +119,7 @@ struct Failure {
 /// Exit codes of the outward contract.
 mod exit {
     pub(super) const FAILED: u8 = 1;
+    pub(super) const USAGE: u8 = 2;
     pub(super) const NOT_RUNNING: u8 = 69;
     pub(super) const NOT_NOW: u8 = 75;
     pub(super) const NOT_PERMITTED: u8 = 77;
@@ -183,6 +190,12 @@ pub fn main() -> ExitCode {
         Command::Refresh(arguments) => refresh::run(&means(), &arguments),
         Command::Resolve(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| resolve::run(&config, &arguments))
+        }
+        Command::Authorize(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| authorize::run(&config, &arguments))
+        }
+        Command::Link(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| link::run(&config, &arguments))
         }
         Command::History(arguments) => history::run(&means(), &arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

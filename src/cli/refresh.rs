@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     offline: Offline,
 }
 
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text)
         .map_err(|error| format!("not a duration ({error}); give one such as 90s or 2m"))?;
     if (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&timeout) {

@@ -184,7 +184,10 @@ impl Desk for KeepersDesk {
                 Ok(Reply::Done { .. }) => Asked::Refreshed,
                 Ok(Reply::Failed { text }) => Asked::Failed(text),
                 Ok(Reply::NotNow { text }) => Asked::NotNow(text),
-                Ok(Reply::Progress { .. } | Reply::Status(_) | Reply::Undurable { .. }) | Err(_) => {
+                Ok(
+                    Reply::Progress { .. } | Reply::Link { .. } | Reply::Status(_) | Reply::Undurable { .. },
+                )
+                | Err(_) => {
                     Asked::NotNow("it ended in a fault of the program; please report this".to_owned())
                 }
             }

@@ -142,6 +142,7 @@ pub async fn run(
         // Only who holds the store's lock may take over the socket that an earlier run left.
         keeper.tasks.spawn(control::open(&keeper, &config.store_path));
         let api = api::open(&keeper, config.api.as_ref(), inherited);
+        consent::open(&keeper, config.authorize.listen);
         events::daemon_ready(oas);
         keeper.manager.ready(&summary(&keeper.store.health().borrow(), &fleet));
         keeper.publishers.go_over_to(publishing);

@@ -12,11 +12,12 @@ use super::overview::{self, AppStatus};
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
-use super::{connection, file, read_only, resolve, wal};
+use super::{connection, file, links, read_only, resolve, wal};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AttemptId, Fleet, OaId};
 use crate::rotation::Timing;
+use crate::secret::Secret;
 
 /// A store opened by a command.
 pub struct Direct {
@@ -121,6 +122,15 @@ impl Direct {
     /// When the store cannot be read.
     pub fn history(&self, oa_id: &OaId) -> Result<Vec<HistoryEntry>, StoreError> {
         self.read(|conn| view::history(conn, oa_id))
+    }
+
+    /// What our own links are signed with; `None`: the store is of an older version, or there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn link_key(&self) -> Result<Option<Secret>, StoreError> {
+        // Without a store there would be a new key with each question.
+        if self.conn.is_none() { Ok(None) } else { self.read(links::key) }
     }
 
     /// The raw answer that was kept with an attempt of this OA.

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use url::Url;
-
 use super::super::Keeper;
 use super::super::settings::Settings;
-use crate::authorize::{Link, link};
+use crate::authorize::address_of_link;
 use crate::clock::Time;
 use crate::id::{AppId, OaId};
 use crate::secret::Secret;
@@ -43,13 +41,5 @@ fn link_of(
     // Without a listener nobody answers at that address.
     settings.authorize.listen?;
     let consenting = settings.apps.get(app_id)?.consenting.as_ref()?;
-    Some(address(&consenting.redirect_uri, key, oa_id, made, life).to_string())
-}
-
-/// The address of a link: that at which people come back, so that whatever leads there leads here as well.
-pub fn address(redirect_uri: &Url, key: &Secret, oa_id: &OaId, made: Time, life: Duration) -> Url {
-    let link = Link { oa_id: oa_id.clone(), made, ends: made.plus(life) };
-    let mut url = redirect_uri.clone();
-    url.query_pairs_mut().append_pair(link::PARAMETER, &link.signed(key));
-    url
+    Some(address_of_link(&consenting.redirect_uri, key, oa_id, made, life).to_string())
 }

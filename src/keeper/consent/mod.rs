@@ -15,13 +15,14 @@ mod exchange;
 pub(super) mod links;
 pub(super) mod verify;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, broadcast};
 use url::Url;
 
 use super::{Keeper, events};
-use crate::authorize::{Back, NoConsent};
+use crate::authorize::{Back, Listener, NoConsent};
 use crate::config::{Consenting, check_id};
 use crate::id::{Managed, OaId};
 use crate::oauth::{Callback, new_state, new_verifier, permission_url};
@@ -29,7 +30,7 @@ use crate::rotation::is_too_old;
 use crate::secret::Secret;
 use crate::store::{Consent, ConsentStage, GRANTED, NewConsent, StoreError};
 
-pub(super) use desk::ConsentDesk;
+use desk::ConsentDesk;
 pub(super) use exchange::tell;
 
 /// How many messages a listener may lag behind before he misses some.
@@ -59,6 +60,19 @@ impl Consents {
         if self.told.receiver_count() > 0 && self.told.send((oa_id.clone(), back.clone())).is_err() {
             tracing::trace!("nobody listens any more");
         }
+    }
+}
+
+/// Opens the address that people come back to, if the config wants one, and has it answer until the daemon stops. That it
+/// cannot be opened is no reason not to refresh.
+pub(super) fn open(keeper: &Arc<Keeper>, address: Option<SocketAddr>) {
+    let Some(address) = address else { return };
+    match Listener::open(address) {
+        Ok(listener) => {
+            let desk = Arc::new(ConsentDesk(Arc::clone(keeper)));
+            keeper.tasks.spawn(listener.serve(desk, keeper.stop.clone()));
+        }
+        Err(error) => events::authorize_unavailable(&format!("{address}: {error}")),
     }
 }
 

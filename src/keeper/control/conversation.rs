@@ -10,7 +10,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use super::super::Keeper;
 use super::protocol::{DaemonStatus, HeldToken, LONGEST_REQUEST, Reply, Request};
 use super::refresh::{self, Asker, Wish};
-use super::resolve;
+use super::{consent, resolve};
 use crate::id::OaId;
 use crate::store::Health;
 
@@ -41,6 +41,10 @@ impl Conversation {
             }
             Ok(Request::Resolve { oa_id, decision }) => {
                 resolve::run(&keeper, &OaId::from(oa_id), decision).await
+            }
+            Ok(Request::Authorize { oa_id }) => consent::begin(&keeper, &OaId::from(oa_id), &mut self).await,
+            Ok(Request::Bring { oa_id, brought }) => {
+                consent::bring(&keeper, &OaId::from(oa_id), brought).await
             }
             // Without the parser's words: it repeats what it read.
             Err(_) => Reply::Failed {

@@ -4,6 +4,7 @@
 //! One connection is one conversation. Peers that stall are given up after a while, and there are never many at once:
 //! nothing here holds the daemon up. A peer that goes away changes nothing of what it asked for.
 
+mod consent;
 mod conversation;
 pub mod protocol;
 pub(super) mod refresh;

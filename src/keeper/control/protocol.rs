@@ -33,6 +33,28 @@ pub enum Request {
         /// The OA.
         oa_id: String,
     },
+    /// Send a person to Zalo to grant consent for this OA, and say what became of it.
+    Authorize {
+        /// The OA.
+        oa_id: String,
+    },
+    /// Take what somebody came back from Zalo with.
+    Bring {
+        /// The OA.
+        oa_id: String,
+        /// What he came back with.
+        brought: Brought,
+    },
+}
+
+/// What somebody came back from Zalo with. As secret as a token.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Brought {
+    /// The code alone.
+    Code(String),
+    /// The query of the whole address.
+    Query(String),
 }
 
 /// What an operator decides.
@@ -47,7 +69,7 @@ pub enum Choice {
     Adopt(String),
 }
 
-/// What the daemon says. All but [`Reply::Progress`] are the last.
+/// What the daemon says. All but [`Reply::Progress`] and [`Reply::Link`] are the last.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
@@ -55,6 +77,11 @@ pub enum Reply {
     Progress {
         /// In words.
         text: String,
+    },
+    /// A person is to open this address; it goes on.
+    Link {
+        /// The address.
+        url: String,
     },
     /// It is done.
     Done {

@@ -42,10 +42,10 @@ pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> R
         events::oa_resolved(oa_id, attempt, word);
     }
     keeper.wake.notify_one();
-    tell(oa_id, resolved)
+    tell(keeper, oa_id, resolved)
 }
 
-fn tell(oa_id: &OaId, resolved: Resolved) -> Reply {
+fn tell(keeper: &Keeper, oa_id: &OaId, resolved: Resolved) -> Reply {
     match resolved {
         Resolved::Gone => nothing_to_decide(oa_id),
         Resolved::Old => Reply::Failed {

@@ -1,0 +1,54 @@
+//! `link`: an address by which an administrator without an account here grants consent for one OA, and does nothing else.
+
+use std::time::Duration;
+
+use super::{Failure, OaArgument, exit, owner, print};
+use crate::authorize::address_of_link;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::store::Direct;
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    oa: OaArgument,
+    /// How long it is good, from 1m to 90d [default: `link_life` of the config]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_life)]
+    life: Option<Duration>,
+}
+
+fn parse_life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text)
+        .map_err(|error| format!("not a duration ({error}); give one such as 2h or 7d"))?;
+    let accepted = Duration::from_secs(60)..=Duration::from_secs(90 * 86_400);
+    if accepted.contains(&life) { Ok(life) } else { Err("give a duration from 1m to 90d".to_owned()) }
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let (oa_id, file) = (arguments.oa.oa_id(), config.file.display());
+    let managed = config.oas.get(&oa_id).ok_or_else(|| {
+        Failure::new(
+            exit::FAILED,
+            format!("{file} has no OA {oa_id}; add an [[oa]] section and reload the daemon"),
+        )
+    })?;
+    let app_id = &managed.app_id;
+    let consenting = config.apps.get(app_id).and_then(|app| app.consenting.as_ref()).ok_or_else(|| {
+        let what = format!("[[app]] {app_id} in {file} has no redirect_uri; add the callback address that is saved for it at Zalo");
+        Failure::new(exit::CONFIG, what)
+    })?;
+    if config.authorize.listen.is_none() {
+        let what = format!(
+            "[authorize] in {file} has no `listen`, so that nobody would answer at a link; add it, or use zalo-tokend authorize {oa_id}"
+        );
+        return Err(Failure::new(exit::CONFIG, what));
+    }
+    owner::take_on_owner(&config.store_path)?;
+    let key = Direct::open_to_read(&config.store_path)?.link_key()?.ok_or_else(|| {
+        let what = "the store has no key for links yet; start the daemon once, and try again";
+        Failure::new(exit::NOT_NOW, what)
+    })?;
+    let life = arguments.life.unwrap_or(config.authorize.link_life);
+    let address = address_of_link(&consenting.redirect_uri, &key, &oa_id, SystemClock::new().now(), life);
+    print(&format!("{address}\n"))
+}
