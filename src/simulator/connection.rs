@@ -293,6 +293,8 @@ pub(super) fn content_type(value: &str) -> (String, String) {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        204 => "No Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",

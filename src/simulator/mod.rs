@@ -6,8 +6,8 @@
 //! [`Ledger`] keeps what a client did and judges it, above all by invariant I3: no refresh token is presented
 //! again without a proof that it is unspent.
 //!
-//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `probe`, `message` and `control` the rest, `server`
-//! holds the doors. May import clock, secret and id, and nothing else of ours. It logs nothing.
+//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `permission` is where consent is given in a
+//! browser, `probe`, `message` and `control` are the rest, `server` holds the doors. May import clock, secret and id, and nothing else of ours. It logs nothing.
 
 use std::fmt;
 use std::io;
@@ -22,15 +22,20 @@ use crate::id::{AppId, OaId};
 use crate::secret::{Digest, Secret};
 
 mod answer;
+mod codes;
 mod connection;
+mod consent;
 mod control;
 mod duration;
 mod fault;
 mod fault_queue;
+mod html;
 mod judgement;
+mod kind;
 mod ledger;
 mod message;
 mod model;
+mod permission;
 mod probe;
 mod server;
 mod shared;
@@ -45,10 +50,11 @@ mod tests;
 
 pub use fault::{Answer, Body, Ending, Fault, Length, Rule, Spend, Times};
 pub use judgement::{LostAnswer, Settlement};
-pub use ledger::{Entry, Kind, Ledger, ProbeVerdict, Said, Subject};
+pub use kind::{Kind, ProbeVerdict, Said};
+pub use ledger::{Entry, Ledger, Subject};
 pub use message::Messages;
 pub use model::{CurrentSet, MARKER};
-pub use variant::{OldAccessToken, ProbeAnswer, SpentTokenAnswer, Variant};
+pub use variant::{OldAccessToken, ProbeAnswer, SpentCodeAnswer, SpentTokenAnswer, Variant};
 
 use model::AccessToken;
 use server::Door;
@@ -189,12 +195,12 @@ impl Simulator {
         self.shared.released.send_modify(|count| *count += 1);
     }
 
-    /// An operator decided that this refresh token may be presented once more.
+    /// An operator decided that this refresh token or code may be presented once more.
     pub fn allow(&self, refresh_token: Digest) {
         simulate::allow(&mut self.shared.lock(), refresh_token);
     }
 
-    /// The same for the refresh token that the OA presented last; `false` if it has presented none.
+    /// The same for what the OA presented last, refresh token or code; `false` if it has presented nothing.
     pub fn allow_last_presented(&self, oa_id: &str) -> bool {
         simulate::allow_last_presented(&self.shared, &OaId::from(oa_id))
     }

@@ -10,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Gone};
+use super::consent::Consents;
 use super::fault_queue::FaultQueue;
-use super::ledger::{Kind, Ledger, Subject};
+use super::kind::Kind;
+use super::ledger::{Ledger, Subject};
 use super::message::Counts;
 use super::model::Model;
 
@@ -19,6 +21,7 @@ use super::model::Model;
 #[derive(Default)]
 pub(super) struct Core {
     pub(super) model: Model,
+    pub(super) consents: Consents,
     pub(super) faults: FaultQueue,
     pub(super) ledger: Ledger,
     pub(super) messages: Counts,

@@ -36,6 +36,23 @@ async fn a_test_in_any_language_can_play_a_whole_round() {
 }
 
 #[tokio::test]
+async fn whose_consent_can_be_had_and_where_it_leads_can_be_said_over_http() {
+    let play = Play::new().await;
+    let app = r#"{"app_id":"9","secret_key":"CANARY-app-secret","redirect_uris":["http://a.example/"]}"#;
+    assert_eq!(ask(&play, "POST", "apps", app).await.status, Some(200));
+    let declared = ask(&play, "POST", "administered", r#"{"app_id":"9","oa_id":"77"}"#).await;
+    assert_eq!(declared.status, Some(200));
+    for (redirect_uri, wanted) in [("http://a.example/", "value=\"77\""), ("http://b.example/", "-14003")] {
+        let mut stream = play.connect().await;
+        let query = format!("app_id=9&redirect_uri={redirect_uri}&code_challenge=x");
+        let request = format!("GET /v4/oa/permission?{query} HTTP/1.1\r\nHost: z\r\n\r\n");
+        send(&mut stream, request.as_bytes()).await;
+        let page = read_answer(&mut stream).await;
+        assert!(String::from_utf8_lossy(&page.body).contains(wanted), "{wanted}: {page:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_variant_is_changed_field_by_field() {
     let play = Play::new().await;
     let change =
@@ -62,6 +79,7 @@ async fn bad_input_is_answered_with_one_sentence() {
     for (method, path, body, wanted) in [
         ("POST", "apps", "{", "not as it should be"),
         ("POST", "grants", r#"{"app_id":"none","oa_id":"1"}"#, "There is no app none"),
+        ("POST", "administered", r#"{"app_id":"none","oa_id":"1"}"#, "There is no app none"),
         ("POST", "faults", r#"{"fault":"sleep"}"#, "unknown variant"),
         ("POST", "faults", r#"{"oa_id":"1","fault":"close_at_accept"}"#, "cannot know the OA"),
         ("POST", "faults", r#"{"times":"often","fault":"close_at_accept"}"#, "whole number"),

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 
+mod consent;
 mod control;
 mod faults;
 mod judging;
