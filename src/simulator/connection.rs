@@ -290,7 +290,7 @@ pub(super) fn content_type(value: &str) -> (String, String) {
     ("Content-Type".to_owned(), value.to_owned())
 }
 
-fn reason(status: u16) -> &'static str {
+pub(super) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         201 => "Created",

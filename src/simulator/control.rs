@@ -11,7 +11,7 @@ use super::connection::{Connection, Head, Next, Reply};
 use super::fault::Rule;
 use super::shared::Shared;
 use super::variant::Variant;
-use super::{duration, simulate};
+use super::{duration, simulate, vendor};
 use crate::id::{AppId, OaId};
 use crate::secret::Secret;
 
@@ -75,7 +75,6 @@ fn sentence(why: &str) -> String {
 
 fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
     let what = head.path.strip_prefix(PREFIX).unwrap_or_default();
-    let done = || Ok(Reply::json(200, "{}"));
     match (head.method.as_str(), what) {
         ("POST", "apps") => {
             let app: NewApp = read(body)?;
@@ -140,8 +139,16 @@ fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
         ("GET", "variant") => written(&shared.lock().core.model.variant),
         ("GET", "ledger") => written(&shared.ledger()),
         ("GET", "ledger.txt") => Ok(Reply::text(200, &shared.ledger().summary())),
-        (method, _) => Err(format!("There is no {method} {}", head.path)),
+        (method, _) => {
+            let of_vendor = what.strip_prefix("vendor/");
+            let decided = of_vendor.and_then(|what| vendor::control::decide(shared, method, what, body));
+            decided.unwrap_or_else(|| Err(format!("There is no {method} {}", head.path)))
+        }
     }
+}
+
+pub(super) fn done() -> Result<Reply, String> {
+    Ok(Reply::json(200, "{}"))
 }
 
 fn known_app(shared: &Shared, id: String) -> Result<AppId, String> {
@@ -152,7 +159,7 @@ fn known_app(shared: &Shared, id: String) -> Result<AppId, String> {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|cause| format!("The body is not as it should be: {cause}"))
 }
 

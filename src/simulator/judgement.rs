@@ -93,6 +93,8 @@ impl Ledger {
                 | Kind::Spent { .. }
                 | Kind::Refused { .. }
                 | Kind::Probed { verdict: ProbeVerdict::Refused | ProbeVerdict::Unclear }
+                | Kind::VendorAsked { .. }
+                | Kind::VendorConsented
                 | Kind::RedirectFollowed { .. }
                 | Kind::Violation { .. } => {}
             }

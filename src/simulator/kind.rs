@@ -1,7 +1,7 @@
 //! The words of the ledger: what can happen, what an answer tells a client, what a question was answered. What
 //! follows from them is worked out in `judgement`. May import secret.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Digest;
 
@@ -69,6 +69,15 @@ pub enum Kind {
         /// What the answer said.
         verdict: ProbeVerdict,
     },
+    /// The vendor was asked.
+    VendorAsked {
+        /// What for.
+        what: VendorQuestion,
+        /// The HTTP status of the answer that was sent, if one was.
+        status: Option<u16>,
+    },
+    /// A person consented under the vendor's link.
+    VendorConsented,
     /// An operator's decision that the refresh token or code may be presented once more.
     Allowed,
     /// A redirect was followed.
@@ -126,4 +135,14 @@ pub enum ProbeVerdict {
     Refused,
     /// Neither can be read from it.
     Unclear,
+}
+
+/// What a vendor is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VendorQuestion {
+    /// For the link under which a person consents.
+    ConsentLink,
+    /// How an OA stands.
+    ShopOa,
 }

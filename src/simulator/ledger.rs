@@ -200,6 +200,16 @@ impl Ledger {
         self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::Probed { .. })).count()
     }
 
+    /// How many times a vendor was asked.
+    pub fn vendor_requests(&self) -> usize {
+        self.count(|kind| matches!(kind, Kind::VendorAsked { .. }))
+    }
+
+    /// How many times a vendor was asked about this OA.
+    pub fn vendor_requests_of(&self, oa_id: &str) -> usize {
+        self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::VendorAsked { .. })).count()
+    }
+
     /// How many redirects were followed; each is a violation too.
     pub fn redirects_followed(&self) -> usize {
         self.count(|kind| matches!(kind, Kind::RedirectFollowed { .. }))
@@ -263,6 +273,8 @@ fn step(kind: &Kind) -> Step {
         | Kind::Spent { .. }
         | Kind::Refused { .. }
         | Kind::Probed { .. }
+        | Kind::VendorAsked { .. }
+        | Kind::VendorConsented
         | Kind::Allowed
         | Kind::RedirectFollowed { .. }
         | Kind::Violation { .. } => Step::Neither,

@@ -15,7 +15,7 @@ use super::fault::{Fault, Phase};
 use super::kind::Kind;
 use super::ledger::Subject;
 use super::shared::Shared;
-use super::{consent, control, message, permission, probe, token_endpoint};
+use super::{consent, control, message, permission, probe, token_endpoint, vendor};
 
 /// Where tokens are asked for.
 pub(super) const TOKEN_PATH: &str = "/v4/oa/access_token";
@@ -171,6 +171,12 @@ async fn serve_one(
     }
     if head.path == permission::PATH {
         return permission::serve(shared, connection, &head).await;
+    }
+    if let Some(asked) = vendor::asking::asked(&head.path) {
+        return vendor::asking::serve(shared, connection, &head, asked).await;
+    }
+    if head.path.starts_with(vendor::page::PREFIX) {
+        return vendor::page::serve(shared, connection, &head).await;
     }
     if head.path.starts_with(REDIRECT_PATH) {
         return redirected(shared, connection, &head).await;

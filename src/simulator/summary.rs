@@ -32,6 +32,9 @@ impl Ledger {
             text.push_str(&counted(what, count));
         }
         text.push_str(&self.codes());
+        if self.vendor_requests() > 0 {
+            text.push_str(&counted("questions to a vendor", self.vendor_requests()));
+        }
         let lines = lost.iter().map(|one| format!("{}: {}", row(&one.entry), one.settled));
         text.push_str(&listed("lost answers, and how each was settled", lines.collect()));
         text.push_str(&listed("presented again without proof", unproven.iter().map(row).collect()));

@@ -33,6 +33,9 @@ pub struct Variant {
     pub code_life: Duration,
     /// What is answered to a code that was spent before.
     pub spent_code_answer: SpentCodeAnswer,
+    /// Where a vendor's link leads, as `http://127.0.0.1:8080` to the simulator's own page; without it, to the real
+    /// Zalo's.
+    pub vendor_link_base: Option<String>,
     /// What is answered to a probe.
     pub probe: ProbeAnswer,
 }
@@ -49,6 +52,7 @@ impl Default for Variant {
             spent_token_answer: SpentTokenAnswer::Empty,
             code_life: Duration::from_secs(600),
             spent_code_answer: SpentCodeAnswer::Error14005,
+            vendor_link_base: None,
             probe: ProbeAnswer::Answers,
         }
     }
