@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::connection::{Connection, Gone, Next, Reply, content_type};
 use super::fault::{Answer, Body, Ending, Length};
-use super::ledger::{Kind, Said};
+use super::kind::{Kind, Said};
 use super::model::Outcome;
 use super::shared::{Locked, Shared};
 use super::token_endpoint::{Exchange, Judging};

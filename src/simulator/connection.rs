@@ -290,9 +290,11 @@ pub(super) fn content_type(value: &str) -> (String, String) {
     ("Content-Type".to_owned(), value.to_owned())
 }
 
-fn reason(status: u16) -> &'static str {
+pub(super) fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        204 => "No Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",

@@ -1,5 +1,5 @@
-//! The simulator's own requests under `/_simulator/`, for users' tests in whatever language: apps, grants, dead tokens, faults,
-//! the variant, the ledger. Bad input is answered with 400 and one plain sentence. May import id and secret.
+//! The simulator's own requests under `/_simulator/`, for users' tests in whatever language: apps, grants, whose consent
+//! can be had, dead tokens, faults, the variant, the ledger. Bad input is answered with 400 and one plain sentence. May import id and secret.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::connection::{Connection, Head, Next, Reply};
 use super::fault::Rule;
 use super::shared::Shared;
 use super::variant::Variant;
-use super::{duration, simulate};
+use super::{duration, simulate, vendor};
 use crate::id::{AppId, OaId};
 use crate::secret::Secret;
 
@@ -23,6 +23,9 @@ pub(super) const PREFIX: &str = "/_simulator/";
 struct NewApp {
     app_id: String,
     secret_key: String,
+    /// Where the browser may be sent; without any, anywhere.
+    #[serde(default)]
+    redirect_uris: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +36,13 @@ struct NewGrant {
     /// How long ago consent was given.
     #[serde(default, with = "duration")]
     age: Duration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Administered {
+    app_id: String,
+    oa_id: String,
 }
 
 #[derive(Deserialize)]
@@ -65,22 +75,28 @@ fn sentence(why: &str) -> String {
 
 fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
     let what = head.path.strip_prefix(PREFIX).unwrap_or_default();
-    let done = || Ok(Reply::json(200, "{}"));
     match (head.method.as_str(), what) {
         ("POST", "apps") => {
             let app: NewApp = read(body)?;
-            let secret = Secret::new(app.secret_key);
-            shared.lock().core.model.add_app(AppId::from(app.app_id), secret);
+            let (id, secret) = (AppId::from(app.app_id), Secret::new(app.secret_key));
+            let core = &mut shared.lock().core;
+            for uri in app.redirect_uris {
+                core.consents.register(id.clone(), uri);
+            }
+            core.model.add_app(id, secret);
             done()
         }
         ("POST", "grants") => {
             let grant: NewGrant = read(body)?;
-            let app = AppId::from(grant.app_id);
-            if !shared.lock().core.model.has_app(&app) {
-                return Err(format!("There is no app {app} yet: POST {PREFIX}apps first"));
-            }
+            let app = known_app(shared, grant.app_id)?;
             let answer = simulate::grant(shared, app, OaId::from(grant.oa_id), grant.age);
             Ok(Reply::json(200, &answer.to_string()))
+        }
+        ("POST", "administered") => {
+            let one: Administered = read(body)?;
+            let app = known_app(shared, one.app_id)?;
+            shared.lock().core.consents.administers(app, OaId::from(one.oa_id));
+            done()
         }
         ("POST", "faults") => {
             let rule: Rule = read(body)?;
@@ -103,7 +119,7 @@ fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
             let oa = OaId::from(decision.oa_id);
             match simulate::allow_last_presented(shared, &oa) {
                 true => done(),
-                false => Err(format!("OA {oa} has presented no refresh token yet")),
+                false => Err(format!("OA {oa} has presented no refresh token or code yet")),
             }
         }
         ("POST", "kill") => {
@@ -123,11 +139,27 @@ fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Result<Reply, String> {
         ("GET", "variant") => written(&shared.lock().core.model.variant),
         ("GET", "ledger") => written(&shared.ledger()),
         ("GET", "ledger.txt") => Ok(Reply::text(200, &shared.ledger().summary())),
-        (method, _) => Err(format!("There is no {method} {}", head.path)),
+        (method, _) => {
+            let of_vendor = what.strip_prefix("vendor/");
+            let decided = of_vendor.and_then(|what| vendor::control::decide(shared, method, what, body));
+            decided.unwrap_or_else(|| Err(format!("There is no {method} {}", head.path)))
+        }
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(super) fn done() -> Result<Reply, String> {
+    Ok(Reply::json(200, "{}"))
+}
+
+fn known_app(shared: &Shared, id: String) -> Result<AppId, String> {
+    let app = AppId::from(id);
+    match shared.lock().core.model.has_app(&app) {
+        true => Ok(app),
+        false => Err(format!("There is no app {app} yet: POST {PREFIX}apps first")),
+    }
+}
+
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|cause| format!("The body is not as it should be: {cause}"))
 }
 

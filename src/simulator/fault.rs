@@ -13,7 +13,7 @@ use crate::id::OaId;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Only for this OA, recognised by the refresh token presented; a fault at accept cannot know it.
+    /// Only for this OA, recognised by the refresh token or code presented; a fault at accept cannot know it.
     #[serde(default, deserialize_with = "some_oa", skip_serializing_if = "Option::is_none")]
     pub oa_id: Option<OaId>,
     /// How many times.
@@ -143,7 +143,7 @@ pub enum Fault {
     },
     /// The whole request is taken in, and then this.
     AfterRequest {
-        /// What becomes of the refresh token.
+        /// What becomes of the refresh token or code.
         #[serde(default)]
         spend: Spend,
         /// What the client gets.
@@ -153,17 +153,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The refresh token is spent as usual, but the client gets this.
+    /// The refresh token or code is spent as usual, but the client gets this.
     pub fn spent(answer: Answer) -> Fault {
         Fault::AfterRequest { spend: Spend::Yes, answer }
     }
 
-    /// The refresh token is not spent, and the client gets this.
+    /// The refresh token or code is not spent, and the client gets this.
     pub fn unspent(answer: Answer) -> Fault {
         Fault::AfterRequest { spend: Spend::No, answer }
     }
 
-    /// The client gets this, and the refresh token is spent this long after the request.
+    /// The client gets this, and the refresh token or code is spent this long after the request.
     pub fn spent_later(after: Duration, answer: Answer) -> Fault {
         Fault::AfterRequest { spend: Spend::Later(after), answer }
     }
@@ -192,7 +192,7 @@ impl Fault {
     }
 }
 
-/// What becomes of the refresh token that was presented.
+/// What becomes of the refresh token or code that was presented.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spend {
@@ -204,7 +204,8 @@ pub enum Spend {
     /// It is judged this long after the request, even if the client has gone by then. An answer that tells the
     /// result waits for it; any other does not.
     Later(#[serde(with = "duration")] Duration),
-    /// A new access token is made, and the refresh token stays as it is and is handed out again.
+    /// A new access token is made, and the refresh token stays as it is and is handed out again. For a code, which
+    /// is never handed out again, the same as `Yes`.
     WithoutRotation,
 }
 
@@ -262,7 +263,7 @@ pub enum Answer {
         per_byte: Duration,
     },
     /// Anything. In the body `{access_token}` and `{refresh_token}` stand for the tokens just made (if none were
-    /// made, for those of the set presented) and `{old_refresh_token}` for the one presented. A request that is
+    /// made, for those of the set presented) and `{old_refresh_token}` for what was presented. A request that is
     /// refused gets its refusal instead, if the body has a placeholder.
     Custom {
         /// The HTTP status.

@@ -1,4 +1,4 @@
-//! What the ledger proves about a client (invariant I3): a refresh token may be presented again only if, since
+//! What the ledger proves about a client (invariant I3): a refresh token or code may be presented again only if, since
 //! it was last presented, something that the client could see proved it unspent. Such proofs are: the earlier
 //! answer was delivered and was of a kind that proves it (429, wrong app id or secret) or handed the same token
 //! out again; the access token of the same set was accepted by two probes; an operator decided it. One proof
@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::ledger::{Entry, Kind, Ledger, ProbeVerdict};
+use super::kind::{Kind, ProbeVerdict};
+use super::ledger::{Entry, Ledger};
 use crate::secret::Digest;
 
 /// A set that was made and not delivered, and what came of it.
@@ -20,7 +21,7 @@ pub struct LostAnswer {
     pub settled: Settlement,
 }
 
-/// How a lost answer was settled, as far as the simulator can see.
+/// How a lost answer was settled, as far as the simulator can see. A code counts as an old refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
@@ -40,7 +41,7 @@ pub enum Settlement {
     StillOpen,
 }
 
-/// What the ledger knows of one refresh token between two presentations.
+/// What the ledger knows of one refresh token or code between two presentations.
 #[derive(Default)]
 struct Since {
     presented_on: Option<Option<u64>>,
@@ -85,11 +86,15 @@ impl Ledger {
                 Kind::Probed { verdict: ProbeVerdict::Accepted } => since.accepted += 1,
                 Kind::Allowed => since.proof = true,
                 Kind::GrantMade
+                | Kind::CodeMade
+                | Kind::ConsentDeclined
                 | Kind::Connected
                 | Kind::Incomplete { .. }
                 | Kind::Spent { .. }
                 | Kind::Refused { .. }
                 | Kind::Probed { verdict: ProbeVerdict::Refused | ProbeVerdict::Unclear }
+                | Kind::VendorAsked { .. }
+                | Kind::VendorConsented
                 | Kind::RedirectFollowed { .. }
                 | Kind::Violation { .. } => {}
             }
@@ -97,13 +102,20 @@ impl Ledger {
         judged
     }
 
-    /// The heart: presentations of a refresh token that had been presented before, without a proof between the
+    /// The heart: presentations of a refresh token or code that had been presented before, without a proof between the
     /// two that it was unspent.
     pub fn presented_again_without_proof(&self) -> Vec<Entry> {
         self.judged().into_iter().filter(|one| !one.proven).map(|one| one.entry.clone()).collect()
     }
 
-    /// Presentations of a refresh token that was spent at that moment, with or without a proof.
+    /// The same of codes alone: there is no second set to be had for one, so a client that does this does not know
+    /// what became of its first request.
+    pub fn codes_presented_again(&self) -> Vec<Entry> {
+        let unproven = self.presented_again_without_proof();
+        unproven.into_iter().filter(|entry| entry.subject.is_code).collect()
+    }
+
+    /// Presentations of a refresh token or code that was spent at that moment, with or without a proof.
     pub fn spent_tokens_presented(&self) -> Vec<Entry> {
         self.entries().iter().filter(|entry| is_spent_token_presented(entry)).cloned().collect()
     }
@@ -130,7 +142,7 @@ impl Ledger {
             if let Some(digest) = entry.subject.token {
                 by_token.entry(digest).or_default().push(entry);
             }
-            if let (Kind::GrantMade, Some(oa)) = (&entry.kind, &entry.subject.oa_id) {
+            if let (true, Some(oa)) = (is_grant(entry), &entry.subject.oa_id) {
                 grants.insert(oa.as_str(), entry.number);
             }
         }
@@ -162,6 +174,11 @@ fn settle(lost: &Entry, of_token: &[&Entry], unproven: &HashSet<u64>, granted_an
         None if since.iter().any(|entry| entry.kind == refused) => Settlement::LeftToAPerson,
         None => Settlement::StillOpen,
     }
+}
+
+/// Consent bore fruit: tokens without a code, or a code that was spent.
+fn is_grant(entry: &Entry) -> bool {
+    entry.kind == Kind::GrantMade || (entry.subject.is_code && matches!(entry.kind, Kind::Spent { .. }))
 }
 
 fn successor(entry: &&Entry) -> Option<Digest> {

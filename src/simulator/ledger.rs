@@ -1,6 +1,6 @@
 //! What happened, in order, as this Zalo saw it: the ledger that tests and people judge a client by.
-//! Append-only, without any token: refresh tokens are named by their digest. What the entries prove is worked
-//! out in `judgement`, and written for people in `summary`. May import id and secret.
+//! Append-only, without any token: refresh tokens and codes are named by their digest. What can happen stands in
+//! `kind`; what the entries prove is worked out in `judgement`, and written for people in `summary`. May import id and secret.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
+use super::kind::Kind;
 use crate::id::{AppId, OaId};
 use crate::secret::Digest;
 
@@ -40,12 +41,15 @@ pub struct Subject {
     /// The app that the client named, or for a probe the OA's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_id: Option<AppId>,
-    /// The refresh token presented; for a probe, the refresh token of the set that the access token is from.
+    /// The refresh token or code presented; for a probe, the refresh token of the set that the access token is from.
     #[serde(serialize_with = "shown", skip_serializing_if = "Option::is_none")]
     pub token: Option<Digest>,
-    /// Whether that refresh token was already spent at this moment (before this request was looked at).
+    /// Whether that refresh token or code was already spent at this moment (before this request was looked at).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was_spent: Option<bool>,
+    /// Whether `token` is a code.
+    #[serde(skip_serializing_if = "is_no_code")]
+    pub is_code: bool,
     /// The grant that the token descends from, counted from 0 over all OAs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub family: Option<usize>,
@@ -54,126 +58,13 @@ pub struct Subject {
     pub generation: Option<u32>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_no_code(is_code: &bool) -> bool {
+    !is_code
+}
+
 fn shown<S: Serializer>(token: &Option<Digest>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&token.map(|digest| digest.to_string()).unwrap_or_default())
-}
-
-/// What happened. Every `Presented` is followed, on the same connection, by one of `AnswerSent`, `AnswerLost`
-/// and `Unanswered`, unless the simulator was stopped first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Kind {
-    /// Consent was given: a new family of tokens.
-    GrantMade,
-    /// A connection was taken.
-    Connected,
-    /// A request for tokens ended before its last byte came.
-    Incomplete {
-        /// How many bytes of the body came.
-        body_bytes: usize,
-        /// How many were announced, if the head came that far.
-        of: Option<usize>,
-        /// Whether an answer was given before the last byte.
-        answered: bool,
-    },
-    /// A whole request for tokens came.
-    Presented,
-    /// The refresh token was spent, and a new set made.
-    Spent {
-        /// Whether that was some time after the request.
-        late: bool,
-        /// The refresh token of the new set.
-        #[serde(serialize_with = "shown_digest")]
-        successor: Digest,
-    },
-    /// The request was looked at and refused.
-    Refused {
-        /// The error code; `None` for an empty body.
-        code: Option<i64>,
-    },
-    /// An answer was sent whole; if a set was made, with both its tokens in it.
-    AnswerSent {
-        /// The HTTP status.
-        status: u16,
-        /// What a client can read from it.
-        says: Said,
-    },
-    /// A set was made, and its two tokens were not delivered whole. After a late spend this comes in addition to
-    /// how the connection itself ended.
-    AnswerLost {
-        /// The HTTP status, if a head was delivered whole.
-        status: Option<u16>,
-        /// What a client can read from what was delivered.
-        says: Said,
-    },
-    /// No answer was delivered whole; no set had been made by then.
-    Unanswered {
-        /// The HTTP status, if a head was delivered whole.
-        status: Option<u16>,
-        /// What a client can read from what was delivered.
-        says: Said,
-    },
-    /// Somebody asked with an access token.
-    Probed {
-        /// What the answer said.
-        verdict: ProbeVerdict,
-    },
-    /// An operator's decision that the refresh token may be presented once more.
-    Allowed,
-    /// A redirect was followed.
-    RedirectFollowed {
-        /// Whether the app secret came along.
-        secret_came_along: bool,
-    },
-    /// The client did what it must not.
-    Violation {
-        /// What.
-        text: String,
-    },
-}
-
-fn shown_digest<S: Serializer>(token: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(token)
-}
-
-/// What a client can read from an answer, for the question whether the refresh token is still unspent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Said {
-    /// Here is a new set.
-    NewTokens,
-    /// Here is a set with the same refresh token again: proves it unspent.
-    SameTokenAgain,
-    /// 429: proves it unspent.
-    Throttled,
-    /// The app id or the app secret is wrong: proves it unspent.
-    AppRefused,
-    /// Some other error code: proves nothing.
-    Error(i64),
-    /// Nothing of the kind.
-    Nothing,
-}
-
-impl Said {
-    /// Whether such an answer proves that the refresh token presented is unspent.
-    pub fn proves_unspent(self) -> bool {
-        match self {
-            Said::SameTokenAgain | Said::Throttled | Said::AppRefused => true,
-            Said::NewTokens | Said::Error(_) | Said::Nothing => false,
-        }
-    }
-}
-
-/// What the answer to a probe said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProbeVerdict {
-    /// The access token is good.
-    Accepted,
-    /// It is dead: -216, -220 or -124.
-    Refused,
-    /// Neither can be read from it.
-    Unclear,
 }
 
 /// The entries, and what can be read from them.
@@ -258,14 +149,30 @@ impl Ledger {
         self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::Presented)).count()
     }
 
-    /// How many times a refresh token was spent.
+    /// How many times a refresh token or a code was spent.
     pub fn spends(&self) -> usize {
         self.count(|kind| matches!(kind, Kind::Spent { .. }))
     }
 
-    /// How many times a refresh token of this OA was spent.
+    /// How many times a refresh token or a code of this OA was spent.
     pub fn spends_of(&self, oa_id: &str) -> usize {
         self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::Spent { .. })).count()
+    }
+
+    /// How many codes were made.
+    pub fn codes_made(&self) -> usize {
+        self.count(|kind| matches!(kind, Kind::CodeMade))
+    }
+
+    /// How many times a code was spent.
+    pub fn codes_spent(&self) -> usize {
+        let is_spend = |entry: &&Entry| entry.subject.is_code && matches!(entry.kind, Kind::Spent { .. });
+        self.entries.iter().filter(is_spend).count()
+    }
+
+    /// How many times consent was declined.
+    pub fn declined(&self) -> usize {
+        self.count(|kind| matches!(kind, Kind::ConsentDeclined))
     }
 
     /// How many requests were looked at and refused.
@@ -291,6 +198,16 @@ impl Ledger {
     /// How many times somebody asked with an access token of this OA.
     pub fn probes_of(&self, oa_id: &str) -> usize {
         self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::Probed { .. })).count()
+    }
+
+    /// How many times a vendor was asked.
+    pub fn vendor_requests(&self) -> usize {
+        self.count(|kind| matches!(kind, Kind::VendorAsked { .. }))
+    }
+
+    /// How many times a vendor was asked about this OA.
+    pub fn vendor_requests_of(&self, oa_id: &str) -> usize {
+        self.entries_of(oa_id).filter(|entry| matches!(entry.kind, Kind::VendorAsked { .. })).count()
     }
 
     /// How many redirects were followed; each is a violation too.
@@ -349,11 +266,15 @@ fn step(kind: &Kind) -> Step {
         Kind::Presented => Step::Begins,
         Kind::AnswerSent { .. } | Kind::AnswerLost { .. } | Kind::Unanswered { .. } => Step::Ends,
         Kind::GrantMade
+        | Kind::CodeMade
+        | Kind::ConsentDeclined
         | Kind::Connected
         | Kind::Incomplete { .. }
         | Kind::Spent { .. }
         | Kind::Refused { .. }
         | Kind::Probed { .. }
+        | Kind::VendorAsked { .. }
+        | Kind::VendorConsented
         | Kind::Allowed
         | Kind::RedirectFollowed { .. }
         | Kind::Violation { .. } => Step::Neither,
@@ -368,15 +289,17 @@ fn is_of(entry: &Entry, oa_id: &str) -> bool {
 impl Serialize for Ledger {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let numbers = |entries: Vec<Entry>| entries.iter().map(|entry| entry.number).collect::<Vec<u64>>();
-        let mut fields = serializer.serialize_struct("Ledger", 11)?;
+        let mut fields = serializer.serialize_struct("Ledger", 13)?;
         fields.serialize_field("clean", &self.is_clean())?;
         fields.serialize_field("presentations", &self.presentations())?;
         fields.serialize_field("spends", &self.spends())?;
+        fields.serialize_field("codes_spent", &self.codes_spent())?;
         fields.serialize_field("answers_lost", &self.answers_lost())?;
         fields.serialize_field("probes", &self.probes())?;
         fields.serialize_field("max_under_way", &self.max_under_way())?;
         let unproven = numbers(self.presented_again_without_proof());
         fields.serialize_field("presented_again_without_proof", &unproven)?;
+        fields.serialize_field("codes_presented_again", &numbers(self.codes_presented_again()))?;
         fields.serialize_field("spent_tokens_presented", &numbers(self.spent_tokens_presented()))?;
         fields.serialize_field("false_proofs", &numbers(self.false_proofs()))?;
         fields.serialize_field("lost_answers", &self.lost_answers())?;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::connection::{Connection, Head, Next, Reply};
 use super::model::AccessToken;
+use super::server;
 use super::shared::Shared;
 use crate::id::OaId;
 use crate::secret::Secret;
@@ -48,10 +49,7 @@ pub(super) async fn serve(shared: &Shared, connection: &mut Connection, head: &H
     }
     let body = connection.take(length);
     let reply = decide(shared, head, &body);
-    let was_written = connection.write(&reply.bytes).await.is_ok();
-    // Some clients read until the end.
-    let is_last = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    if was_written && !is_last { Next::KeepOpen } else { Next::Close }
+    server::keep_open_with(connection, head, &reply).await
 }
 
 fn decide(shared: &Shared, head: &Head, body: &[u8]) -> Reply {

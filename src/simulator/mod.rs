@@ -1,13 +1,14 @@
 //! A Zalo of our own, with a ledger and faults.
 //!
-//! It plays Zalo's token endpoint and the question that an access token is asked with, over real TCP and an
-//! HTTP/1.1 server of its own that can reset, cut, stall and drip where a library could not. A [`Rule`] says what
+//! It plays Zalo's permission page, its token endpoint and the question that an access token is asked with, and a vendor
+//! that holds OAs for others, over real TCP and an HTTP/1.1 server of its own that can reset, cut, stall and drip where
+//! a library could not. A [`Rule`] says what
 //! goes wrong and for whom, a [`Variant`] how this Zalo behaves where nobody knows how the real one does, and the
 //! [`Ledger`] keeps what a client did and judges it, above all by invariant I3: no refresh token is presented
 //! again without a proof that it is unspent.
 //!
-//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `probe`, `message` and `control` the rest, `server`
-//! holds the doors. May import clock, secret and id, and nothing else of ours. It logs nothing.
+//! `model` knows the tokens, `token_endpoint` and `answer` serve them, `consent` and `permission` make codes, `vendor` is
+//! the vendor, `probe`, `message` and `control` are the rest, `server` holds the doors. May import clock, secret and id, and nothing else of ours. It logs nothing.
 
 use std::fmt;
 use std::io;
@@ -22,15 +23,20 @@ use crate::id::{AppId, OaId};
 use crate::secret::{Digest, Secret};
 
 mod answer;
+mod codes;
 mod connection;
+mod consent;
 mod control;
 mod duration;
 mod fault;
 mod fault_queue;
+mod html;
 mod judgement;
+mod kind;
 mod ledger;
 mod message;
 mod model;
+mod permission;
 mod probe;
 mod server;
 mod shared;
@@ -39,16 +45,19 @@ mod summary;
 mod token_endpoint;
 mod token_request;
 mod variant;
+mod vendor;
 
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Answer, Body, Ending, Fault, Length, Rule, Spend, Times};
 pub use judgement::{LostAnswer, Settlement};
-pub use ledger::{Entry, Kind, Ledger, ProbeVerdict, Said, Subject};
+pub use kind::{Kind, ProbeVerdict, Said, VendorQuestion};
+pub use ledger::{Entry, Ledger, Subject};
 pub use message::Messages;
 pub use model::{CurrentSet, MARKER};
-pub use variant::{OldAccessToken, ProbeAnswer, SpentTokenAnswer, Variant};
+pub use variant::{OldAccessToken, ProbeAnswer, SpentCodeAnswer, SpentTokenAnswer, Variant};
+pub use vendor::fault::{VendorAnswer, VendorData, VendorFault, VendorRule};
 
 use model::AccessToken;
 use server::Door;
@@ -189,12 +198,12 @@ impl Simulator {
         self.shared.released.send_modify(|count| *count += 1);
     }
 
-    /// An operator decided that this refresh token may be presented once more.
+    /// An operator decided that this refresh token or code may be presented once more.
     pub fn allow(&self, refresh_token: Digest) {
         simulate::allow(&mut self.shared.lock(), refresh_token);
     }
 
-    /// The same for the refresh token that the OA presented last; `false` if it has presented none.
+    /// The same for what the OA presented last, refresh token or code; `false` if it has presented nothing.
     pub fn allow_last_presented(&self, oa_id: &str) -> bool {
         simulate::allow_last_presented(&self.shared, &OaId::from(oa_id))
     }

@@ -1,4 +1,4 @@
-//! What this Zalo knows and decides: apps, grants, token sets, which token is good at what moment.
+//! What this Zalo knows and decides: apps, grants, token sets, which token or code is good at what moment.
 //! Pure but for the making of tokens: the time is an argument, counted from the simulator's start. What goes
 //! over the wire and what the ledger writes down is left to others. May import id and secret.
 
@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::variant::{OldAccessToken, SpentTokenAnswer, Variant};
+use super::codes::{BadCode, Code, Codes};
+use super::variant::{OldAccessToken, SpentCodeAnswer, SpentTokenAnswer, Variant};
 use crate::id::{AppId, OaId};
 use crate::secret::{Digest, Secret};
 
-/// Every token has this in it, so that one can look for leaked tokens in logs and files.
+/// Every token and code has this in it, so that one can look for leaked tokens in logs and files.
 pub const MARKER: &str = "CANARY";
+
+/// The grant type of a request that presents a code.
+pub(super) const CODE_GRANT: &str = "authorization_code";
 
 /// The tokens of an OA that are good now.
 #[derive(Clone, Debug)]
@@ -41,15 +45,15 @@ struct TokenSet {
     access_superseded: Option<Duration>,
 }
 
-/// What is known of a refresh token that somebody presented.
+/// What is known of a refresh token or code that somebody presented; a code has no set yet.
 #[derive(Clone, Debug)]
 pub(super) struct Presented {
     pub(super) app: AppId,
     pub(super) oa: OaId,
-    pub(super) family: usize,
-    pub(super) generation: u32,
+    pub(super) family: Option<usize>,
+    pub(super) generation: Option<u32>,
     pub(super) spent: bool,
-    pub(super) access: Secret,
+    pub(super) access: Option<Secret>,
 }
 
 /// What became of a request for tokens. No `Debug`: the body has tokens in it.
@@ -65,7 +69,16 @@ pub(super) struct Request {
     pub(super) grant_type: String,
     pub(super) app: AppId,
     pub(super) app_secret: Option<Secret>,
-    pub(super) refresh: Secret,
+    /// The refresh token, or the code.
+    pub(super) presented: Secret,
+    pub(super) verifier: Option<Secret>,
+}
+
+impl Request {
+    /// Whether a code is presented, and no refresh token.
+    pub(super) fn is_code(&self) -> bool {
+        self.grant_type == CODE_GRANT
+    }
 }
 
 /// What an access token is worth.
@@ -87,6 +100,7 @@ pub(super) struct Model {
     by_stem: HashMap<Digest, usize>,
     current: HashMap<OaId, usize>,
     families_revoked: Vec<bool>,
+    codes: Codes,
 }
 
 impl Model {
@@ -100,6 +114,14 @@ impl Model {
 
     /// Consent was given: a new family, made `age` ago.
     pub(super) fn grant(&mut self, app: AppId, oa: OaId, age: Duration, now: Duration) -> Value {
+        let set = self.new_family(app, oa, now);
+        set.access_ends = set.access_ends.saturating_sub(age);
+        set.refresh_ends = set.refresh_ends.saturating_sub(age);
+        let (access, refresh) = (set.access.clone(), set.refresh.clone());
+        self.answer(&access, &refresh)
+    }
+
+    fn new_family(&mut self, app: AppId, oa: OaId, now: Duration) -> &mut TokenSet {
         if self.variant.grant_revokes_older_families
             && let Some(older) = self.current.get(&oa)
         {
@@ -107,11 +129,13 @@ impl Model {
         }
         self.families_revoked.push(false);
         let family = self.families_revoked.len() - 1;
-        let set = self.new_set(app, oa, family, 0, now);
-        set.access_ends = set.access_ends.saturating_sub(age);
-        set.refresh_ends = set.refresh_ends.saturating_sub(age);
-        let (access, refresh) = (set.access.clone(), set.refresh.clone());
-        self.answer(&access, &refresh)
+        self.new_set(app, oa, family, 0, now)
+    }
+
+    /// Consent was given: a code that is good for this app, this OA and whoever knows the verifier.
+    pub(super) fn new_code(&mut self, app: AppId, oa: OaId, challenge: String, now: Duration) -> Secret {
+        let ends = now.saturating_add(self.variant.code_life);
+        self.codes.make(app, oa, challenge, ends)
     }
 
     fn new_set(
@@ -160,10 +184,16 @@ impl Model {
         self.by_refresh.get(&refresh.digest()).map(|index| self.presented(*index))
     }
 
-    /// The same, for a refresh token whose last character is still missing.
-    pub(super) fn recognise_stem(&self, refresh_without_last: &str) -> Option<Presented> {
-        let digest = Secret::new(refresh_without_last.to_owned()).digest();
-        self.by_stem.get(&digest).map(|index| self.presented(*index))
+    /// Whose code this is, and whether it is spent by now.
+    pub(super) fn recognise_code(&self, code: &Secret) -> Option<Presented> {
+        self.codes.find(code.digest()).map(presented_code)
+    }
+
+    /// Whose refresh token or code this is, of which the last character is still missing.
+    pub(super) fn recognise_stem(&self, without_last: &str) -> Option<Presented> {
+        let digest = Secret::new(without_last.to_owned()).digest();
+        let of_token = self.by_stem.get(&digest).map(|index| self.presented(*index));
+        of_token.or_else(|| self.codes.find_stem(digest).map(presented_code))
     }
 
     fn presented(&self, index: usize) -> Presented {
@@ -171,17 +201,18 @@ impl Model {
         Presented {
             app: set.app.clone(),
             oa: set.oa.clone(),
-            family: set.family,
-            generation: set.generation,
+            family: Some(set.family),
+            generation: Some(set.generation),
             spent: set.refresh_spent,
-            access: set.access.clone(),
+            access: Some(set.access.clone()),
         }
     }
 
-    /// Judges a request, and spends its refresh token if it is good. The order of the checks is Zalo's.
+    /// Judges a request, and spends its refresh token or code if it is good. The order of the checks is Zalo's.
     pub(super) fn exchange(&mut self, request: &Request, rotates: bool, now: Duration) -> Outcome {
-        if request.grant_type != "refresh_token" {
-            return refused(-14001, "Invalid grant type", "grant_type must be refresh_token");
+        if request.grant_type != "refresh_token" && !request.is_code() {
+            let reason = "grant_type must be refresh_token or authorization_code";
+            return refused(-14001, "Invalid grant type", reason);
         }
         let Some(secret) = self.apps.get(&request.app) else {
             return refused(-14002, "Invalid app id", "App id is invalid");
@@ -189,7 +220,10 @@ impl Model {
         if request.app_secret.as_ref() != Some(secret) {
             return refused(-14004, "Invalid secret key", "Secret key is invalid");
         }
-        let index = match self.by_refresh.get(&request.refresh.digest()) {
+        if request.is_code() {
+            return self.exchange_code(request, now);
+        }
+        let index = match self.by_refresh.get(&request.presented.digest()) {
             Some(index) if self.sets[*index].app == request.app => *index,
             Some(_) | None => return invalid_refresh_token(),
         };
@@ -207,6 +241,31 @@ impl Model {
             return invalid_refresh_token();
         }
         self.succeed(index, rotates, now)
+    }
+
+    /// The codes of these refusals are guesses: nobody has told them apart at the real Zalo, and nobody knows whether
+    /// a verifier that does not fit spends the code there.
+    fn exchange_code(&mut self, request: &Request, now: Duration) -> Outcome {
+        match self.codes.spend(request, now) {
+            Ok((app, oa)) => {
+                let set = self.new_family(app, oa, now);
+                let (access, refresh) = (set.access.clone(), set.refresh.clone());
+                let body = self.answer(&access, &refresh).to_string();
+                Outcome::Granted { access, refresh, body }
+            }
+            Err(BadCode::Spent) if self.variant.spent_code_answer == SpentCodeAnswer::Empty => {
+                Outcome::Refused { code: None, body: String::new() }
+            }
+            Err(BadCode::Invalid | BadCode::Spent) => {
+                refused(-14005, "Invalid authorization code", "Authorization code is invalid")
+            }
+            Err(BadCode::Expired) => {
+                refused(-14019, "Authorization code expired", "Authorization code is expired")
+            }
+            Err(BadCode::OtherVerifier) => {
+                refused(-14010, "Invalid code verifier", "Code verifier is invalid")
+            }
+        }
     }
 
     fn succeed(&mut self, index: usize, rotates: bool, now: Duration) -> Outcome {
@@ -273,8 +332,20 @@ impl Model {
     }
 }
 
-fn stem(refresh: &str) -> Digest {
-    let mut text = refresh.to_owned();
+fn presented_code(code: &Code) -> Presented {
+    Presented {
+        app: code.app.clone(),
+        oa: code.oa.clone(),
+        family: None,
+        generation: None,
+        spent: code.spent,
+        access: None,
+    }
+}
+
+/// By what a refresh token or code without its last character is found.
+pub(super) fn stem(whole: &str) -> Digest {
+    let mut text = whole.to_owned();
     text.pop();
     Secret::new(text).digest()
 }
@@ -322,7 +393,8 @@ mod tests {
             grant_type: "refresh_token".to_owned(),
             app: AppId::from("app"),
             app_secret: Some(Secret::new("secret".to_owned())),
-            refresh: refresh.clone(),
+            presented: refresh.clone(),
+            verifier: None,
         }
     }
 

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::connection::{Connection, Head, Next, Reply};
-use super::ledger::{Kind, ProbeVerdict, Subject};
+use super::kind::{Kind, ProbeVerdict};
+use super::ledger::Subject;
 use super::model::AccessToken;
 use super::shared::{Locked, Shared};
 use super::variant::ProbeAnswer;
@@ -43,8 +44,9 @@ fn decide(locked: &Locked<'_>, access: &Secret) -> (Subject, Option<Reply>, Prob
         app_id: Some(set.app),
         token: Some(refresh),
         was_spent: Some(set.spent),
-        family: Some(set.family),
-        generation: Some(set.generation),
+        is_code: false,
+        family: set.family,
+        generation: set.generation,
     });
     let (reply, verdict) = match locked.core.model.variant.probe {
         ProbeAnswer::Answers => truth(worth, &subject),

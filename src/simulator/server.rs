@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 
 use super::connection::{Connection, Head, Next, NoHead, Reply};
 use super::fault::{Fault, Phase};
-use super::ledger::{Kind, Subject};
+use super::kind::Kind;
+use super::ledger::Subject;
 use super::shared::Shared;
-use super::{control, message, probe, token_endpoint};
+use super::{consent, control, message, permission, probe, token_endpoint, vendor};
 
 /// Where tokens are asked for.
 pub(super) const TOKEN_PATH: &str = "/v4/oa/access_token";
@@ -158,6 +159,7 @@ async fn serve_one(
     }
     before.requests += 1;
     before.tokens_were_asked_for |= asks_for_tokens;
+    tell_code_in_url(shared, connection, &head);
     if asks_for_tokens {
         return token_endpoint::serve(shared, connection, &head).await;
     }
@@ -167,12 +169,28 @@ async fn serve_one(
     if head.path == MESSAGE_PATH && head.method == "POST" {
         return message::serve(shared, connection, &head).await;
     }
+    if head.path == permission::PATH {
+        return permission::serve(shared, connection, &head).await;
+    }
+    if let Some(asked) = vendor::asking::asked(&head.path) {
+        return vendor::asking::serve(shared, connection, &head, asked).await;
+    }
+    if head.path.starts_with(vendor::page::PREFIX) {
+        return vendor::page::serve(shared, connection, &head).await;
+    }
     if head.path.starts_with(REDIRECT_PATH) {
         return redirected(shared, connection, &head).await;
     }
     // What Zalo answers on a path that does not exist.
     let body = r#"{"error":"404","error_name":"Not found","message":"Not found"}"#;
     close_with(connection, &Reply::json(200, body)).await
+}
+
+fn tell_code_in_url(shared: &Shared, connection: &Connection, head: &Head) {
+    let mut locked = shared.lock();
+    if let Some(subject) = consent::code_in_url(&locked.core.model, head) {
+        locked.violation(connection.number, &subject, "a code is in the URL");
+    }
 }
 
 async fn redirected(shared: &Shared, connection: &mut Connection, head: &Head) -> Next {
@@ -186,6 +204,13 @@ async fn redirected(shared: &Shared, connection: &mut Connection, head: &Head) -
         locked.violation(connection.number, &nobody, format!("a redirect was followed{secret}"));
     }
     close_with(connection, &Reply::text(200, "the target of a redirect\n")).await
+}
+
+/// Sends the answer and leaves the connection open, unless the client wants no more: some read until the end.
+pub(super) async fn keep_open_with(connection: &mut Connection, head: &Head, reply: &Reply) -> Next {
+    let was_written = connection.write(&reply.bytes).await.is_ok();
+    let is_last = head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    if was_written && !is_last { Next::KeepOpen } else { Next::Close }
 }
 
 /// Sends the answer and ends the connection, whether or not the client still wanted it.

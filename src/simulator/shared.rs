@@ -1,5 +1,5 @@
 //! What all connections of a simulator share: the model, the faults and the ledger under one lock, the clock
-//! that started with the simulator, and the signals that wake those who wait. May import id.
+//! that started with the simulator, and the signals that wake those who wait. May import clock and id.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,17 +10,23 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{Connection, Gone};
+use super::consent::Consents;
 use super::fault_queue::FaultQueue;
-use super::ledger::{Kind, Ledger, Subject};
+use super::kind::Kind;
+use super::ledger::{Ledger, Subject};
 use super::message::Counts;
 use super::model::Model;
+use super::vendor::Vendor;
+use crate::clock::SystemClock;
 
 /// All that changes. One lock, so that what happened and what was written down never differ.
 #[derive(Default)]
 pub(super) struct Core {
     pub(super) model: Model,
+    pub(super) consents: Consents,
     pub(super) faults: FaultQueue,
     pub(super) ledger: Ledger,
+    pub(super) vendor: Vendor,
     pub(super) messages: Counts,
     connections: u64,
 }
@@ -29,6 +35,8 @@ pub(super) struct Core {
 pub(super) struct Shared {
     core: Mutex<Core>,
     started: Instant,
+    /// For what is told as a date; all else is counted from the start.
+    pub(super) clock: SystemClock,
     changed: watch::Sender<u64>,
     pub(super) released: watch::Sender<u64>,
     pub(super) stop: CancellationToken,
@@ -49,6 +57,7 @@ impl Shared {
         Shared {
             core: Mutex::new(Core::default()),
             started: Instant::now(),
+            clock: SystemClock::new(),
             changed: watch::Sender::new(0),
             released: watch::Sender::new(0),
             stop: CancellationToken::new(),

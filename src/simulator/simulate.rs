@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ledger::{Kind, Ledger, Subject};
+use super::kind::Kind;
+use super::ledger::{Ledger, Subject};
 use super::shared::{Locked, Shared};
 use crate::id::{AppId, OaId};
 use crate::secret::{Digest, Secret};
@@ -19,6 +20,7 @@ impl Shared {
 /// Consent was given `age` ago: a new family of tokens, in Zalo's own words.
 pub(super) fn grant(shared: &Shared, app: AppId, oa: OaId, age: Duration) -> Value {
     let mut locked = shared.lock();
+    locked.core.consents.administers(app.clone(), oa.clone());
     let now = locked.now;
     let answer = locked.core.model.grant(app.clone(), oa.clone(), age, now);
     let token = answer["refresh_token"].as_str().map(|text| Secret::new(text.to_owned()));
@@ -28,14 +30,15 @@ pub(super) fn grant(shared: &Shared, app: AppId, oa: OaId, age: Duration) -> Val
         app_id: Some(app),
         token: token.map(|token| token.digest()),
         was_spent: Some(false),
-        family: known.map(|known| known.family),
+        is_code: false,
+        family: known.and_then(|known| known.family),
         generation: Some(0),
     };
     locked.record(None, &subject, Kind::GrantMade, None);
     answer
 }
 
-/// An operator decided that this refresh token may be presented once more.
+/// An operator decided that this refresh token or code may be presented once more.
 pub(super) fn allow(locked: &mut Locked<'_>, token: Digest) {
     let same = |subject: &&Subject| subject.token == Some(token);
     let entries = locked.core.ledger.entries().iter().rev();
@@ -44,7 +47,7 @@ pub(super) fn allow(locked: &mut Locked<'_>, token: Digest) {
     locked.record(None, &subject, Kind::Allowed, None);
 }
 
-/// The same for the refresh token that the OA presented last; `false` if it presented none.
+/// The same for what the OA presented last; `false` if it presented nothing.
 pub(super) fn allow_last_presented(shared: &Shared, oa: &OaId) -> bool {
     let mut locked = shared.lock();
     let entries = locked.core.ledger.entries().iter().rev();

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use super::judgement::Settlement;
-use super::ledger::{Entry, Kind, Ledger};
+use super::kind::Kind;
+use super::ledger::{Entry, Ledger};
 
 /// How many lines of one sort are shown before the rest is only counted: a screenful.
 const LINES: usize = 40;
@@ -28,7 +29,11 @@ impl Ledger {
             ("violations", violations.len()),
             ("answers lost", lost.len()),
         ] {
-            text.push_str(&format!("{what:<34}{count:>7}\n"));
+            text.push_str(&counted(what, count));
+        }
+        text.push_str(&self.codes());
+        if self.vendor_requests() > 0 {
+            text.push_str(&counted("questions to a vendor", self.vendor_requests()));
         }
         let lines = lost.iter().map(|one| format!("{}: {}", row(&one.entry), one.settled));
         text.push_str(&listed("lost answers, and how each was settled", lines.collect()));
@@ -37,6 +42,24 @@ impl Ledger {
         text.push_str(if self.is_clean() { "the ledger is clean\n" } else { "the ledger is NOT clean\n" });
         text
     }
+
+    /// What became of the codes, if there were any.
+    fn codes(&self) -> String {
+        let counts = [
+            ("codes made", self.codes_made()),
+            ("codes spent", self.codes_spent()),
+            ("codes presented again", self.codes_presented_again().len()),
+            ("consents declined", self.declined()),
+        ];
+        if counts.iter().all(|(_, count)| *count == 0) {
+            return String::new();
+        }
+        counts.iter().map(|(what, count)| counted(what, *count)).collect()
+    }
+}
+
+fn counted(what: &str, count: usize) -> String {
+    format!("{what:<34}{count:>7}\n")
 }
 
 fn listed(title: &str, lines: Vec<String>) -> String {

@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Head, Next, Reply};
 use super::fault::{Answer, Fault, Phase, Spend};
-use super::ledger::{Kind, Subject};
+use super::kind::Kind;
+use super::ledger::Subject;
 use super::model::{Outcome, Presented, Request};
 use super::shared::{Locked, Shared};
 use super::{answer, server, token_request};
@@ -19,7 +20,7 @@ use crate::secret::Secret;
 pub(super) struct Exchange {
     pub(super) subject: Subject,
     pub(super) fault: Option<Arc<str>>,
-    /// The refresh token as it was presented.
+    /// The refresh token or code as it was presented.
     pub(super) presented: Secret,
     /// The access token of the set presented, if there is such a set.
     pub(super) access: Option<Secret>,
@@ -50,7 +51,7 @@ pub(super) async fn serve(shared: &Arc<Shared>, connection: &mut Connection, hea
         record_incomplete(&mut shared.lock(), connection, &nobody, Some(length), false, None);
         return Next::Close;
     }
-    let so_far = token_request::refresh_token_so_far(&connection.arrived()[..all_but_one]);
+    let so_far = token_request::presented_so_far(&connection.arrived()[..all_but_one]);
     let fault = {
         let mut locked = shared.lock();
         let known = so_far.and_then(|stem| locked.core.model.recognise_stem(&stem));
@@ -146,7 +147,12 @@ fn begin(
     fault: impl FnOnce(&mut Locked<'_>, &Subject) -> Option<Fault>,
 ) -> (Exchange, (Request, Option<Fault>)) {
     let read = token_request::read(head, body);
-    let known = locked.core.model.recognise(&read.request.refresh);
+    let presented = read.request.presented.clone();
+    let known = if read.request.is_code() {
+        locked.core.model.recognise_code(&presented)
+    } else {
+        locked.core.model.recognise(&presented)
+    };
     let subject = subject_of(&read.request, known.as_ref());
     let fault = fault(locked, &subject);
     let described = fault.as_ref().map(|fault| Arc::from(fault.describe()));
@@ -154,12 +160,8 @@ fn begin(
     for violation in read.violations {
         locked.violation(connection.number, &subject, violation);
     }
-    let exchange = Exchange {
-        subject,
-        fault: described,
-        presented: read.request.refresh.clone(),
-        access: known.map(|known| known.access),
-    };
+    let exchange =
+        Exchange { subject, fault: described, presented, access: known.and_then(|known| known.access) };
     (exchange, (read.request, fault))
 }
 
@@ -167,10 +169,11 @@ fn subject_of(request: &Request, known: Option<&Presented>) -> Subject {
     Subject {
         oa_id: known.map(|known| known.oa.clone()),
         app_id: Some(request.app.clone()),
-        token: Some(request.refresh.digest()),
+        token: Some(request.presented.digest()),
         was_spent: known.map(|known| known.spent),
-        family: known.map(|known| known.family),
-        generation: known.map(|known| known.generation),
+        is_code: request.is_code(),
+        family: known.and_then(|known| known.family),
+        generation: known.and_then(|known| known.generation),
     }
 }
 
@@ -217,6 +220,8 @@ fn judge(
     rotates: bool,
 ) -> Outcome {
     let now = locked.now;
+    // A code is never handed out again, so there is nothing to keep.
+    let rotates = rotates || request.is_code();
     let outcome = locked.core.model.exchange(request, rotates, now);
     let kind = match &outcome {
         Outcome::Granted { .. } if !rotates => return outcome,

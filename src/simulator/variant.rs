@@ -28,6 +28,14 @@ pub struct Variant {
     pub grant_revokes_older_families: bool,
     /// What is answered to a refresh token that was spent before.
     pub spent_token_answer: SpentTokenAnswer,
+    /// How long a code lives.
+    #[serde(with = "duration")]
+    pub code_life: Duration,
+    /// What is answered to a code that was spent before.
+    pub spent_code_answer: SpentCodeAnswer,
+    /// Where a vendor's link leads, as `http://127.0.0.1:8080` to the simulator's own page; without it, to the real
+    /// Zalo's.
+    pub vendor_link_base: Option<String>,
     /// What is answered to a probe.
     pub probe: ProbeAnswer,
 }
@@ -42,6 +50,9 @@ impl Default for Variant {
             reuse_revokes_family: false,
             grant_revokes_older_families: false,
             spent_token_answer: SpentTokenAnswer::Empty,
+            code_life: Duration::from_secs(600),
+            spent_code_answer: SpentCodeAnswer::Error14005,
+            vendor_link_base: None,
             probe: ProbeAnswer::Answers,
         }
     }
@@ -69,6 +80,16 @@ pub enum SpentTokenAnswer {
     Empty,
     /// The error for an invalid refresh token.
     Error14014,
+}
+
+/// What is answered to a code that was spent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpentCodeAnswer {
+    /// The error for an invalid code: a guess.
+    Error14005,
+    /// HTTP 200 without a body, as to a spent refresh token.
+    Empty,
 }
 
 /// What is answered to `GET /v2.0/oa/getoa`.

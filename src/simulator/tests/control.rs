@@ -36,6 +36,55 @@ async fn a_test_in_any_language_can_play_a_whole_round() {
 }
 
 #[tokio::test]
+async fn whose_consent_can_be_had_and_where_it_leads_can_be_said_over_http() {
+    let play = Play::new().await;
+    let app = r#"{"app_id":"9","secret_key":"CANARY-app-secret","redirect_uris":["http://a.example/"]}"#;
+    assert_eq!(ask(&play, "POST", "apps", app).await.status, Some(200));
+    let declared = ask(&play, "POST", "administered", r#"{"app_id":"9","oa_id":"77"}"#).await;
+    assert_eq!(declared.status, Some(200));
+    for (redirect_uri, wanted) in [("http://a.example/", "value=\"77\""), ("http://b.example/", "-14003")] {
+        let mut stream = play.connect().await;
+        let query = format!("app_id=9&redirect_uri={redirect_uri}&code_challenge=x");
+        let request = format!("GET /v4/oa/permission?{query} HTTP/1.1\r\nHost: z\r\n\r\n");
+        send(&mut stream, request.as_bytes()).await;
+        let page = read_answer(&mut stream).await;
+        assert!(String::from_utf8_lossy(&page.body).contains(wanted), "{wanted}: {page:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_vendor_is_played_over_http() {
+    let play = Play::new().await;
+    let done = |got: Got| assert_eq!(got.status, Some(200), "{got:?}");
+    done(ask(&play, "POST", "vendor/keys", r#"{"key":"CANARY-key"}"#).await);
+    let oa = r#"{"oa_id":"77","name":"Shop","expires_at":"2026-01-01T00:00:00+07:00"}"#;
+    done(ask(&play, "POST", "vendor/oas", oa).await);
+    let shop = || async {
+        let body = r#"{"oa_id":"77"}"#;
+        let head = "POST /api/vendor/v1/zalo/get-shop-oa HTTP/1.1\r\nHost: v\r\nAPI-KEY: CANARY-key\r\n\
+            Content-Type: application/json\r\naccept: */*\r\nContent-Length: 14\r\n\r\n";
+        let mut stream = play.connect().await;
+        send(&mut stream, format!("{head}{body}").as_bytes()).await;
+        read_answer(&mut stream).await
+    };
+    assert_eq!(shop().await.json()["data"]["expires_at"], "2025-12-31T17:00:00Z");
+    for (request, status) in [("consent", "P"), ("disconnect", "N")] {
+        done(ask(&play, "POST", &format!("vendor/{request}"), r#"{"oa_id":"77"}"#).await);
+        assert_eq!(shop().await.json()["data"]["status"], status);
+    }
+    let fault = r#"{"oa_id":"77","asked":"shop_oa","times":"forever","fault":{"answer":{"status":503}}}"#;
+    done(ask(&play, "POST", "vendor/faults", fault).await);
+    assert_eq!(shop().await.status, Some(503));
+    done(ask(&play, "DELETE", "vendor/faults", "").await);
+    assert_eq!(shop().await.status, Some(200));
+    let entries = &ask(&play, "GET", "ledger", "").await.json()["entries"];
+    let asked = entries.as_array().expect("entries").iter().filter(|entry| entry["kind"] == "vendor_asked");
+    let asked: Vec<&Value> = asked.filter(|entry| entry["oa_id"] == "77").collect();
+    assert_eq!((asked.len(), &asked[3]["status"]), (5, &Value::from(503)));
+    assert_eq!(asked[3]["what"], "shop_oa");
+}
+
+#[tokio::test]
 async fn a_variant_is_changed_field_by_field() {
     let play = Play::new().await;
     let change =
@@ -62,6 +111,11 @@ async fn bad_input_is_answered_with_one_sentence() {
     for (method, path, body, wanted) in [
         ("POST", "apps", "{", "not as it should be"),
         ("POST", "grants", r#"{"app_id":"none","oa_id":"1"}"#, "There is no app none"),
+        ("POST", "administered", r#"{"app_id":"none","oa_id":"1"}"#, "There is no app none"),
+        ("POST", "vendor/oas", r#"{"oa_id":"1","name":"x","expires_at":"soon"}"#, "not as it should be"),
+        ("POST", "vendor/consent", r#"{"oa_id":"1"}"#, "does not hold OA 1"),
+        ("POST", "vendor/faults", r#"{"fault":{"answer":{"status":99}}}"#, "no HTTP status"),
+        ("GET", "vendor/keys", "", "There is no GET /_simulator/vendor/keys"),
         ("POST", "faults", r#"{"fault":"sleep"}"#, "unknown variant"),
         ("POST", "faults", r#"{"oa_id":"1","fault":"close_at_accept"}"#, "cannot know the OA"),
         ("POST", "faults", r#"{"times":"often","fault":"close_at_accept"}"#, "whole number"),

@@ -10,10 +10,12 @@ use tokio::net::TcpStream;
 
 use super::*;
 
+mod consent;
 mod control;
 mod faults;
 mod judging;
 mod plain;
+mod vendor;
 
 /// Far more than anything here takes: only a defect waits so long.
 const SOON: Duration = Duration::from_secs(20);
