@@ -82,6 +82,9 @@ pub trait Desk: Send + Sync + 'static {
     /// The `appsecret_proof` of this OA's access token; `None`: the config does not have its app.
     fn appsecret_proof(&self, oa_id: &OaId, access_token: &Secret) -> Option<String>;
 
+    /// Where consent for this OA is given; `None`: no link leads there.
+    fn consent_link(&self, oa_id: &OaId) -> Option<String>;
+
     /// Since when the daemon runs.
     fn started_at(&self) -> Time;
 

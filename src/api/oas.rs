@@ -63,7 +63,7 @@ pub(super) async fn list(
     let (after, now) = (after.map(OaId::from), api.clock.read());
     let held_apps =
         if rights.may_all(&caller, Verb::Read) { read(api.reader.held_apps()).await? } else { Vec::new() };
-    let list = match rights.oas(&caller, Verb::Read) {
+    let mut list = match rights.oas(&caller, Verb::Read) {
         Reach::All => {
             let oas = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
             let next = (oas.len() == limit).then(|| oas.last().map(|oa| oa.oa_id.clone())).flatten();
@@ -78,6 +78,7 @@ pub(super) async fn list(
             List { oas: read(api.reader.statuses_of(named, now)).await?, held_apps, next }
         }
     };
+    list.oas.iter_mut().for_each(|oa| oa.point_to(|oa_id| api.desk.consent_link(oa_id)));
     json(StatusCode::OK, &list)
 }
 
@@ -94,7 +95,10 @@ pub(super) async fn one(
 pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem> {
     let (managed, now) = (api.desk.managed(oa_id), api.clock.read());
     match read(api.reader.status(oa_id, managed, now)).await? {
-        Some(status) => json(StatusCode::OK, &status),
+        Some(mut status) => {
+            status.point_to(|oa_id| api.desk.consent_link(oa_id));
+            json(StatusCode::OK, &status)
+        }
         None => Err(Problem::no_such_oa(oa_id)),
     }
 }

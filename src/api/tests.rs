@@ -198,6 +198,10 @@ impl Desk for Willing {
         None
     }
 
+    fn consent_link(&self, _: &OaId) -> Option<String> {
+        None
+    }
+
     fn appsecret_proof(&self, _: &OaId, _: &Secret) -> Option<String> {
         Some("proof".to_owned())
     }

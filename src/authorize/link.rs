@@ -9,12 +9,14 @@ use subtle::ConstantTimeEq;
 use url::Url;
 
 use crate::clock::Time;
-use crate::config::check_id;
+use crate::config::{Authorize, Consenting, check_id};
 use crate::id::OaId;
 use crate::secret::Secret;
 
 /// What is signed begins with this, so that a signature of ours for anything else is none of a link.
 const PURPOSE: &str = "zalo-tokend link to consent";
+/// Links beside how an OA stands are another one each.
+const GRAIN: Duration = Duration::from_secs(3_600);
 /// The parameter of the address that holds it.
 pub(super) const PARAMETER: &str = "link";
 
@@ -75,6 +77,24 @@ pub fn address_of_link(redirect_uri: &Url, key: &Secret, oa_id: &OaId, made: Tim
     let mut url = redirect_uri.clone();
     url.query_pairs_mut().append_pair(PARAMETER, &link.signed(key));
     url
+}
+
+/// The link that is shown for an OA beside how it stands. `None`: none leads to consent for it.
+///
+/// It is made as if at the last full hour, so that who asks twice gets the same one.
+pub fn standing_link(
+    authorize: &Authorize,
+    consenting: &Consenting,
+    key: &Secret,
+    oa_id: &OaId,
+    now: Time,
+) -> Option<String> {
+    // Without a listener nobody answers at that address.
+    authorize.listen?;
+    let grain = i64::try_from(GRAIN.as_millis()).unwrap_or(1);
+    let made = Time::from_millis(now.as_millis() - now.as_millis().rem_euclid(grain));
+    let life = authorize.link_life.saturating_add(GRAIN);
+    Some(address_of_link(&consenting.redirect_uri, key, oa_id, made, life).into())
 }
 
 #[cfg(test)]

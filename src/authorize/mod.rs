@@ -17,5 +17,5 @@ mod server;
 mod tests;
 
 pub use desk::{Back, BoxFuture, Desk, Guest, NoConsent};
-pub use link::{BadLink, Link, address_of_link};
+pub use link::{BadLink, Link, address_of_link, standing_link};
 pub use server::Listener;

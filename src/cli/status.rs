@@ -9,6 +9,7 @@ use super::client::{self, Trouble};
 use super::control::{self, NoReply};
 use super::means::{Means, Offline};
 use super::{Failure, exit, fleet, print};
+use crate::authorize::standing_link;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::config::Config;
 use crate::id::OaId;
@@ -119,6 +120,12 @@ fn by_api(socket: &Path, wanted: Option<&str>) -> Result<Seen, Trouble> {
 fn by_store(config: &Config, wanted: Option<&str>, now: &Reading) -> Result<Seen, Failure> {
     let store = Direct::open_to_read(&config.store_path)?;
     let mut oas = store.statuses(&keeper::managed(config), now)?;
+    let key = store.link_key()?;
+    let link = |oa_id: &OaId| {
+        let app = config.apps.get(&config.oas.get(oa_id)?.app_id)?;
+        standing_link(&config.authorize, app.consenting.as_ref()?, key.as_ref()?, oa_id, now.time)
+    };
+    oas.iter_mut().for_each(|oa| oa.point_to(link));
     if let Some(wanted) = wanted {
         oas.retain(|oa| oa.oa_id.as_str() == wanted);
         if oas.is_empty() {

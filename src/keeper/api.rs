@@ -157,6 +157,10 @@ impl Desk for KeepersDesk {
         Some(appsecret_proof(&settings.apps.get(&app_id)?.secret_key, access_token))
     }
 
+    fn consent_link(&self, oa_id: &OaId) -> Option<String> {
+        self.keeper.consent_link(oa_id)
+    }
+
     fn started_at(&self) -> Time {
         self.keeper.started.time
     }

@@ -100,6 +100,15 @@ pub struct OaStatus {
     pub reauthorization: Option<Reauthorization>,
 }
 
+impl OaStatus {
+    /// Where a person is asked for consent and nothing says where it is given, this says it.
+    pub fn point_to(&mut self, link: impl FnOnce(&OaId) -> Option<String>) {
+        if let Some(asked) = self.reauthorization.as_mut().filter(|asked| asked.url.is_none()) {
+            asked.url = link(&self.oa_id);
+        }
+    }
+}
+
 /// One attempt of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HistoryEntry {

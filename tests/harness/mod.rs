@@ -4,6 +4,7 @@
 //! deadline there is says that the test hangs; no test depends on how fast the machine is.
 #![allow(dead_code, reason = "each test file uses its own part of the harness")]
 
+pub mod consent;
 pub mod fake_clock;
 pub mod frozen;
 pub mod herd;
@@ -57,6 +58,8 @@ pub struct Bench {
     pub refresh: Mutex<String>,
     /// Further sections, as they stand in the file.
     pub extra: Mutex<String>,
+    /// Further keys of each app.
+    pub app_keys: Mutex<String>,
     /// What the binary is run under: nothing, or `nsenter` and its arguments.
     pub prefix: Mutex<Vec<String>>,
 }
@@ -81,6 +84,7 @@ impl Bench {
             apps: Mutex::default(),
             refresh: Mutex::new(QUICK.to_owned()),
             extra: Mutex::default(),
+            app_keys: Mutex::default(),
             prefix: Mutex::default(),
         };
         bench.add_app("app");
@@ -139,6 +143,13 @@ impl Bench {
         self.write_config();
     }
 
+    /// Has consent be granted at the simulator's own page, and people come back to an address of the daemon's.
+    pub fn take_consent(&self) {
+        let (page, back) = (self.simulator.permission_url(), consent::REDIRECT_URI);
+        *lock(&self.app_keys) = format!("redirect_uri = \"{back}\"\npermission_url = \"{page}\"\n");
+        self.set_extra("[authorize]\nlisten = \"127.0.0.1:0\"\n");
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -164,9 +175,10 @@ impl Bench {
         );
         for app in &*lock(&self.apps) {
             text.push_str(&format!(
-                "[[app]]\nid = \"{app}\"\nsecret_key_file = \"{app}.secret\"\ntoken_url = \"{}\"\napi_url = \"{}\"\n",
+                "[[app]]\nid = \"{app}\"\nsecret_key_file = \"{app}.secret\"\ntoken_url = \"{}\"\napi_url = \"{}\"\n{}",
                 self.simulator.token_url(),
                 self.simulator.api_url(),
+                lock(&self.app_keys),
             ));
         }
         for (oa, app) in &*lock(&self.oas) {

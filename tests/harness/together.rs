@@ -23,3 +23,22 @@ where
     }
     ended
 }
+
+/// Awaits all of them at once and returns what each came to, in their order.
+pub async fn all<T>(futures: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        let mut are_done = true;
+        for (future, done) in &mut pending {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *done = Some(value),
+                    std::task::Poll::Pending => are_done = false,
+                }
+            }
+        }
+        if are_done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, done)| done).collect()
+}

@@ -12,7 +12,7 @@
 
 mod desk;
 mod exchange;
-pub(super) mod links;
+mod links;
 pub(super) mod verify;
 
 use std::net::SocketAddr;

@@ -1,0 +1,120 @@
+//! Exchanges that do not go through at once.
+
+use std::time::Duration;
+
+use zalo_tokend::simulator::{Answer, Fault, ProbeAnswer, Rule};
+
+use super::harness::Bench;
+use super::harness::frozen::Frozen;
+use super::{assert_clean, waiting};
+
+#[tokio::test]
+async fn an_answer_that_is_lost_ends_the_consent_and_its_code_is_never_presented_again() {
+    let (bench, daemon) = waiting().await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Reset)));
+    let back = bench.consented("7").await;
+    for status in [502, 502] {
+        let page = daemon.visit(&back).await;
+        assert!(
+            page.status == status && page.page().contains("Không nhận được câu trả lời"),
+            "{}",
+            page.page()
+        );
+    }
+    assert_eq!(daemon.wait_for("consent.failed").await["why"], "answer_lost");
+    assert_eq!(bench.history("7").await[0]["class"], "answer_lost");
+    assert_eq!(bench.simulator.ledger().presentations(), 1);
+    assert_eq!(daemon.visit(&bench.consented("7").await).await.status, 200, "one more click mends it");
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test]
+async fn where_zalo_cannot_be_reached_the_code_is_unspent_and_the_page_may_be_loaded_again() {
+    let (bench, daemon) = waiting().await;
+    let back = bench.consented("7").await;
+    bench.simulator.go_down().await;
+    let page = daemon.visit(&back).await;
+    assert!(page.status == 502 && page.page().contains("Chưa liên lạc được"), "{}", page.page());
+    daemon.wait_for("consent.postponed").await;
+    bench.simulator.come_up().await.expect("its port is free");
+    for (status, body) in [(429, ""), (200, r#"{"error":-14004}"#)] {
+        bench.simulator.fault(Rule::once(Fault::unspent(Answer::custom(status, body))));
+        assert_eq!(daemon.visit(&back).await.status, 502);
+    }
+    assert_eq!(daemon.visit(&back).await.status, 200);
+    let ledger = bench.simulator.ledger();
+    assert!(ledger.is_clean(), "{}", ledger.summary());
+    assert_eq!(ledger.codes_spent(), 1);
+}
+
+#[tokio::test]
+async fn a_set_of_which_zalo_cannot_say_whose_it_is_waits_over_a_restart_and_then_counts() {
+    let (bench, mut daemon) = waiting().await;
+    bench.simulator.with_variant(|variant| variant.probe = ProbeAnswer::Down);
+    let back = bench.consented("7").await;
+    let page = daemon.visit(&back).await;
+    assert!(page.status == 202 && page.page().contains("Đang kiểm tra"), "{}", page.page());
+    daemon.wait_for("consent.unverified").await;
+    assert_eq!(bench.token("7").await, None, "it does not count");
+    daemon.kill().await;
+    let daemon = bench.start().await;
+    assert_eq!(daemon.visit(&back).await.status, 202);
+    daemon.wait_for("consent.unverified").await;
+    bench.simulator.with_variant(|variant| variant.probe = ProbeAnswer::Answers);
+    daemon.wait_for_oa("consent.granted", "7").await;
+    assert_eq!(bench.status("7").await["state"], "scheduled");
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test]
+async fn a_code_waits_for_a_refresh_under_way_and_wins_over_it() {
+    let bench = Bench::new().await;
+    bench.take_consent();
+    bench.add_due_oa("7").await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Delayed(Duration::from_secs(1)))));
+    let daemon = bench.start().await;
+    daemon.wait_for("refresh.started").await;
+    let back = bench.consented("7").await;
+    assert_eq!(daemon.visit(&back).await.status, 200);
+    let status = bench.status("7").await;
+    assert_eq!((status["state"].as_str(), status["generation"].as_u64()), (Some("scheduled"), Some(3)));
+    let current = bench.simulator.current_set("7").expect("granted");
+    assert_eq!(bench.token("7").await.as_deref(), Some(current.access_token.expose()));
+    let ledger = bench.simulator.ledger();
+    assert_clean(&ledger);
+    assert_eq!(ledger.max_under_way_of("7"), 1);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_code_that_is_past_the_gate_and_its_answer_is_kept() {
+    let (bench, mut daemon) = waiting().await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    let visit = daemon.begin_visit(&bench.consented("7").await).await;
+    bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
+    daemon.signal(rustix::process::Signal::TERM);
+    daemon.wait_for("daemon.stopping").await;
+    bench.simulator.release();
+    assert!(daemon.ended().await.success());
+    drop(visit);
+    let daemon = bench.start().await;
+    daemon.wait_for_oa("consent.granted", "7").await;
+    assert_eq!(bench.status("7").await["state"], "scheduled");
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_while_the_store_hangs_the_answer_is_in_its_slot_and_counts_after_the_next_start() {
+    let (bench, mut daemon) = waiting().await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    let visit = daemon.begin_visit(&bench.consented("7").await).await;
+    bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
+    let frozen = Frozen::thread(daemon.pid, "store");
+    bench.simulator.release();
+    bench.wait_until_a_slot_is_filled().await;
+    daemon.kill().await;
+    drop((frozen, visit));
+    let daemon = bench.start().await;
+    daemon.wait_for_oa("consent.granted", "7").await;
+    assert_eq!(bench.status("7").await["state"], "scheduled");
+    assert_clean(&bench.simulator.ledger());
+}
