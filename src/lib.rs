@@ -42,7 +42,7 @@
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
 //! | [`oauth`] | pure: Zalo's words, in forms and in answers |
 //! | [`config`] | the config file: read, checked as a whole, every problem told at once |
-//! | [`simulator`] | a Zalo of our own, with faults and a ledger that judges a client |
+//! | [`simulator`] | a Zalo and a vendor of our own, with faults and a ledger that judges a client |
 //! | [`telemetry`] | how log lines get to stderr |
 //! | [`clock`], [`secret`], [`id`] | time, tokens and names, for all the others |
 //! | [`failpoint`] | where tests end the program; in no build but theirs |

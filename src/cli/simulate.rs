@@ -20,23 +20,43 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let simulator = Simulator::start(arguments.listen, Variant::default()).await.map_err(|error| {
-            Failure::new(exit::FAILED, format!("{} cannot be listened on: {error}; give another address", arguments.listen))
+            Failure::new(
+                exit::FAILED,
+                format!("{} cannot be listened on: {error}; give another address", arguments.listen),
+            )
         })?;
-        let base = format!("http://{}", simulator.addr());
-        print(&format!(
-            "token_url = \"{}\"\napi_url = \"{}\"\n# app:    curl -d '{{\"app_id\":\"1\",\"secret_key\":\"s\"}}' {base}/_simulator/apps\n\
-             # grant:  curl -d '{{\"app_id\":\"1\",\"oa_id\":\"7\"}}' {base}/_simulator/grants\n\
-             # fault:  curl -d '{{\"times\":1,\"fault\":\"reset_at_accept\"}}' {base}/_simulator/faults\n\
-             #         curl -d '{{\"oa_id\":\"7\",\"fault\":{{\"after_request\":{{\"spend\":\"yes\",\"answer\":\"reset\"}}}}}}' {base}/_simulator/faults\n\
-             # ledger: curl {base}/_simulator/ledger.txt\n",
-            simulator.token_url(),
-            simulator.api_url(),
-        ))?;
+        print(&setting_up(&simulator))?;
         stopped().await?;
         let summary = simulator.ledger().summary();
         simulator.shutdown().await;
         print(&summary)
     })
+}
+
+/// The addresses, as the config has them, and what to ask of the simulator first.
+fn setting_up(simulator: &Simulator) -> String {
+    let base = format!("http://{}", simulator.addr());
+    let mut text = format!(
+        "token_url = \"{}\"\napi_url = \"{}\"\n# permission page: {}\n# vendor: base_url = \"{}\"\n",
+        simulator.token_url(),
+        simulator.api_url(),
+        simulator.permission_url(),
+        simulator.vendor_url(),
+    );
+    for (what, body, path) in [
+        ("app:", r#"{"app_id":"1","secret_key":"s"}"#, "apps"),
+        ("grant:", r#"{"app_id":"1","oa_id":"7"}"#, "grants"),
+        ("consent:", r#"{"app_id":"1","oa_id":"8"}"#, "administered"),
+        ("fault:", r#"{"times":1,"fault":"reset_at_accept"}"#, "faults"),
+        ("", r#"{"oa_id":"7","fault":{"after_request":{"spend":"yes","answer":"reset"}}}"#, "faults"),
+        ("vendor:", r#"{"key":"k"}"#, "vendor/keys"),
+        ("", r#"{"oa_id":"9","name":"Shop","expires_at":"2030-01-01T00:00:00Z"}"#, "vendor/oas"),
+        ("", r#"{"times":1,"fault":{"answer":{"status":503}}}"#, "vendor/faults"),
+    ] {
+        text.push_str(&format!("# {what:<9}curl -d '{body}' {base}/_simulator/{path}\n"));
+    }
+    text.push_str(&format!("# ledger:  curl {base}/_simulator/ledger.txt\n"));
+    text
 }
 
 /// Resolves at SIGTERM or SIGINT.

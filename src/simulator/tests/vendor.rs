@@ -250,6 +250,32 @@ fn a_fault_with_no_status_that_ends_a_request_is_refused() {
     assert!(rule(599).objection().is_none());
 }
 
+#[test]
+fn every_fault_of_the_vendor_reads_back_as_it_was_written() {
+    let answers = [
+        VendorData::Usual,
+        VendorData::Missing,
+        VendorData::Link("x".to_owned()),
+        VendorData::Json(json!({ "a": [1] })),
+    ];
+    let odd =
+        |data| VendorAnswer { data, headers: vec![("A".into(), "b".into())], ..VendorAnswer::default() };
+    let faults = answers.map(|data| VendorFault::Answer(odd(data))).into_iter().chain([
+        VendorFault::Stall,
+        VendorFault::Close,
+        VendorFault::Reset,
+        VendorFault::garbage(),
+        VendorFault::Huge { bytes: 9 },
+    ]);
+    for fault in faults {
+        let rule = VendorRule::once(fault.clone()).for_oa("1").when_asked(VendorQuestion::ShopOa);
+        for rule in [rule, VendorRule::forever(fault)] {
+            let written = serde_json::to_string(&rule).expect("JSON");
+            assert_eq!(serde_json::from_str::<VendorRule>(&written).expect("a rule"), rule, "{written}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_oa_is_connected_until_its_end_and_again_by_consent() {
     let play = vendor().await;
