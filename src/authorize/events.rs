@@ -8,15 +8,15 @@ use super::link::BadLink;
 use crate::id::OaId;
 use crate::web::{Account, Peer, Throttle};
 
-/// How many of those who come back in vain are said a second, of all addresses.
-const MOST: u32 = 5;
+/// How many of those who come in vain are said a second, in all. Of one address, one reason and one OA it is one.
+const MOST: u32 = 20;
 
 pub(super) fn listening(address: &str) {
     info!(event = "authorize.listening", address, "people can come back with consent");
 }
 
 /// What was said of late.
-pub(super) struct Audit(Throttle<Account>);
+pub(super) struct Audit(Throttle<(Account, String, Option<OaId>)>);
 
 impl Default for Audit {
     fn default() -> Audit {
@@ -55,7 +55,8 @@ impl Audit {
     }
 
     fn refused(&self, peer: &Peer, oa_id: Option<&OaId>, why: &str) {
-        let Some(more) = self.0.admit(peer.account()) else { return };
+        let cause = (peer.account(), why.to_owned(), oa_id.cloned());
+        let Some(more) = self.0.admit(cause) else { return };
         let (oa_id, more) = (oa_id.map(OaId::as_str), (more > 0).then_some(more));
         let caller = match peer {
             Peer::Address(address) => address.to_string(),

@@ -24,7 +24,7 @@ use crate::web::{Answers, Peer, Rate, serve};
 /// How many browsers are answered at once. Each asks two or three times.
 const MOST_CONNECTIONS: u32 = 256;
 /// How many requests of one address are answered a second, in the long run. All that come through a proxy have one.
-const RATE: u32 = 50;
+const RATE: u32 = 200;
 /// The longest query that is looked at.
 const LONGEST_QUERY: usize = 8 * 1024;
 

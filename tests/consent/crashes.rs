@@ -21,7 +21,7 @@ use Then::{Granted, Lost, StillOpen};
 /// The point, and what may become of the consent.
 type Row = (&'static str, &'static [Then]);
 
-const STEPS: [Row; 15] = [
+const STEPS: [Row; 14] = [
     ("consent.claimed", &[StillOpen]),
     ("gate.asked", &[StillOpen]),
     ("gate.journalled", &[Lost]),
@@ -36,7 +36,6 @@ const STEPS: [Row; 15] = [
     ("consent.exchanged", &[Granted]),
     ("consent.asked", &[Granted]),
     ("consent.adopted", &[Granted]),
-    ("slot.clearing", &[Granted]),
 ];
 
 /// A daemon, in whose program something happens at this point, and an address to come back by.
@@ -103,8 +102,9 @@ async fn killed_at_any_step_of_an_exchange_no_code_is_presented_twice_and_no_ans
 
 async fn panicked_at((point, _): Row) {
     let (bench, daemon, back) = about_to(point, "panic").await;
-    drop(daemon.begin_visit(&back).await);
+    let visit = daemon.begin_visit(&back).await;
     daemon.wait_for("program.panicked").await;
+    drop(visit);
     let what = format!("panic at {point}");
     // The page is loaded again until the exchange, which goes on in another task, has come to its end.
     let page = daemon.visit_until_over(&back).await;
@@ -126,8 +126,9 @@ async fn killed_while_a_set_of_another_oa_is_kept_aside_it_is_kept_aside_after_t
     assert!(daemon.stop().await.success());
     let mut daemon = bench.spawn_with_failpoint("consent.refused", "kill", 1);
     daemon.wait_for("daemon.ready").await;
-    drop(daemon.begin_visit(&others).await);
+    let visit = daemon.begin_visit(&others).await;
     assert_eq!(daemon.ended().await.signal(), Some(9));
+    drop(visit);
     let daemon = bench.start().await;
     assert_eq!(daemon.visit(&others).await.status, 409);
     assert_eq!(bench.status("7").await["state"], "awaiting_grant");

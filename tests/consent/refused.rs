@@ -86,7 +86,7 @@ async fn a_thousand_forged_replayed_expired_and_swapped_callbacks_change_nothing
         let visits = (0..50).map(|n| {
             let (daemon, target) = (&daemon, hostile(part * 50 + n));
             async move {
-                let page = daemon.visit(&target).await;
+                let page = daemon.visit_in_turn(&target).await;
                 let text = page.page();
                 assert!(
                     !text.contains("<script>") && page.header("set-cookie").is_none(),
@@ -97,7 +97,7 @@ async fn a_thousand_forged_replayed_expired_and_swapped_callbacks_change_nothing
             }
         });
         let statuses = all(visits).await;
-        assert!(statuses.iter().all(|status| matches!(status, 200 | 404 | 409 | 429)), "{statuses:?}");
+        assert!(statuses.iter().all(|status| matches!(status, 200 | 404 | 409)), "{statuses:?}");
     }
     assert_eq!((bench.status("7").await, bench.token("7").await), before);
     assert_eq!(daemon.visit(&open).await.status, 200, "whoever is in the middle of it is not disturbed");

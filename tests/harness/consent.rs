@@ -35,6 +35,17 @@ impl Daemon {
         stream
     }
 
+    /// Opens this address, and once more as long as too much is asked at once.
+    pub async fn visit_in_turn(&self, url: &str) -> Response {
+        loop {
+            let page = self.visit(url).await;
+            if page.status != 429 {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    }
+
     /// Loads the page again until what it waits for has come to its end.
     pub async fn visit_until_over(&self, url: &str) -> Response {
         let over = tokio::time::timeout(super::DEADLINE, async {
@@ -46,7 +57,7 @@ impl Daemon {
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             }
         });
-        over.await.expect("it comes to its end")
+        over.await.unwrap_or_else(|_| panic!("it does not come to its end:\n{}", self.log()))
     }
 
     pub async fn request(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> Response {

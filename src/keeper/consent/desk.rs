@@ -34,7 +34,13 @@ impl Desk for ConsentDesk {
     }
 
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
-        Box::pin(self.0.come_back(callback))
+        let keeper = Arc::clone(&self.0);
+        // Whoever closes the page before it answers has come back all the same.
+        let heard = self.0.tasks.spawn(async move { keeper.come_back(callback).await });
+        Box::pin(async move {
+            let fault = "it ended in a fault of the program; please report this";
+            heard.await.unwrap_or_else(|_| Back::NotNow(fault.to_owned()))
+        })
     }
 
     fn origins(&self) -> Vec<String> {

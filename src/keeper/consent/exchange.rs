@@ -36,6 +36,8 @@ pub(super) async fn bring(keeper: &Arc<Keeper>, consent: Consent, code: Secret) 
     match brought.await {
         Ok(Some(back)) => back,
         Ok(None) | Err(_) => {
+            // What came before that, if anything did, is in the store and waits to be verified.
+            keeper.consents.unverified.notify_one();
             Back::NotNow("it ended in a fault of the program; please report this".to_owned())
         }
     }

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::super::{Keeper, events};
 use super::store_failed;
 use crate::authorize::Back;
@@ -48,12 +50,20 @@ async fn verify_all(keeper: &Arc<Keeper>) -> bool {
     };
     let mut is_any_left = false;
     for one in waiting {
+        let own = Arc::clone(keeper);
+        // In a task of its own, so that a panic in there ends no question to come.
+        let asking = tokio::spawn(async move { ask(&own, &one).await });
         let back = tokio::select! {
-            back = ask(keeper, &one) => back,
+            back = AbortOnDropHandle::new(asking) => back,
             () = keeper.stop.cancelled() => return true,
         };
-        is_any_left |= matches!(back, Back::Checking { .. } | Back::NotNow(_));
-        keeper.consents.tell(&back);
+        match back {
+            Ok(back) => {
+                is_any_left |= matches!(back, Back::Checking { .. } | Back::NotNow(_));
+                keeper.consents.tell(&back);
+            }
+            Err(_) => is_any_left = true,
+        }
     }
     is_any_left
 }
