@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use url::Url;
+
 use crate::clock::Time;
 use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::oauth::GrantedTokens;
@@ -68,6 +70,15 @@ pub enum Dismissed {
     Unknown,
 }
 
+/// Why nobody can be sent out for consent, in a sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoConsent {
+    /// It may go later.
+    NotNow(String),
+    /// It does not go before somebody has changed something.
+    Impossible(String),
+}
+
 /// The keeper, as the API sees it.
 pub trait Desk: Send + Sync + 'static {
     /// The OA as the config has it, or a program; `None`: nobody manages it.
@@ -105,6 +116,12 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Manages it no more.
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>>;
+
+    /// Begins a consent for the OA, and says where a browser goes to give it.
+    fn consent(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>>;
+
+    /// The origins of all addresses that [`Desk::consent`] may say, as `https://oauth.zaloapp.com`.
+    fn consent_origins(&self) -> Vec<String>;
 
     /// Takes in a set that somebody brings for an OA that is managed. `None`: it is not.
     fn import(

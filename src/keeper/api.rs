@@ -11,11 +11,14 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
 use super::{Keeper, events};
-use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Occasion, Parts};
+use crate::api::{
+    Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, NoConsent, Occasion, Parts,
+};
 use crate::clock::{Moment, Time};
 use crate::config;
 use crate::id::{AppId, Fleet, Managed, OaId};
@@ -250,6 +253,15 @@ impl Desk for KeepersDesk {
             events::oa_dismissed(&oa_id);
             Ok(Dismissed::Done)
         }))
+    }
+
+    fn consent(&self, _: OaId) -> BoxFuture<'_, Result<Url, NoConsent>> {
+        let detail = "consent is given elsewhere; bring Zalo's token response with: zalo-tokend import OA_ID";
+        Box::pin(std::future::ready(Err(NoConsent::Impossible(detail.to_owned()))))
+    }
+
+    fn consent_origins(&self) -> Vec<String> {
+        Vec::new()
     }
 
     fn import(

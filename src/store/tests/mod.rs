@@ -7,6 +7,7 @@ mod clocks;
 mod grants;
 mod history;
 mod managed;
+mod needing;
 mod proofs;
 mod refused_apps;
 mod resolve;
