@@ -21,6 +21,14 @@ fn those_that_need_a_person_are_all_of_whom_something_is_asked_and_the_most_urge
     };
     set("gone", "app_id = NULL, state = 'reauthorization_required'");
     let needs_a_grant = "state = 'reauthorization_required', reason = 'response_lost', next_action_at = NULL";
+    for (seq, oa) in [(1_u8, "4"), (2, "5")] {
+        let attempt = format!(
+            "INSERT INTO attempt (attempt_id, oa_id, app_id, generation, token_digest, phase, started_at) \
+             VALUES (x'{}', '{oa}', 'app', 1, x'00', 'uncertain', 0)",
+            format!("{seq:02x}").repeat(16)
+        );
+        bench.conn.execute(&attempt, []).expect("an attempt without a verdict");
+    }
     let ends = |hours: u32| bench.now.plus(hours * HOUR).as_millis();
     set("2", &format!("{needs_a_grant}, access_token_expires_at = {}", ends(9)));
     set("3", &format!("{needs_a_grant}, access_token_expires_at = {}", ends(2)));
