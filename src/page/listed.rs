@@ -6,10 +6,10 @@ use super::Viewer;
 use super::html::{Attribute, Html};
 use super::lang::Lang;
 use super::layout::{self, form};
-use super::standing::{self, Tone};
+use super::standing;
 use super::words::{left, moment};
 use crate::clock::Time;
-use crate::store::OaStatus;
+use crate::store::{OaStatus, State};
 
 /// An OA as it is listed.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ pub(super) fn tells(lang: Lang, status: &OaStatus) -> [(&'static str, String); 2
 pub(super) fn state(html: &mut Html, lang: Lang, status: &OaStatus, now: Time) {
     let said = standing::said(lang, status);
     html.put("strong", &[("class", &format!("state {}", said.tone.class()))], said.label);
-    if !said.meaning.is_empty() && said.tone != Tone::Well {
+    if !said.meaning.is_empty() {
         html.put("p", &[], &super::html::shortened(&said.meaning, layout::LONGEST_DETAIL));
     }
     if let Some(deadline) = standing::deadline(lang, status, now) {
@@ -118,11 +118,16 @@ pub(super) fn button(html: &mut Html, viewer: &Viewer<'_>, oa: &Listed) {
     }
     let action = format!("{}/authorize", address(&oa.status));
     form(html, &action, viewer.csrf, |html| {
-        let label = lang.pick("Cấp quyền lại", "Authorize again");
+        let label = match oa.status.generation {
+            0 => lang.pick("Cấp quyền", "Authorize"),
+            _ => lang.pick("Cấp quyền lại", "Authorize again"),
+        };
+        // Where nobody is asked for it, it does not look as if he were.
+        let class = if oa.status.reauthorization.is_some() { "asked" } else { "plain" };
         // So that each of many buttons is known by what it is for.
         let name = oa.status.name.as_deref().unwrap_or_else(|| oa.status.oa_id.as_str());
         let spoken = format!("{label}: {}", super::html::shortened(name, layout::LONGEST_NAME));
-        html.put("button", &[("aria-label", &spoken)], label);
+        html.put("button", &[("class", class), ("aria-label", &spoken)], label);
     });
 }
 
@@ -145,6 +150,12 @@ pub(super) fn access_bar(html: &mut Html, lang: Lang, status: &OaStatus, now: Ti
 }
 
 pub(super) fn refresh_bar(html: &mut Html, lang: Lang, status: &OaStatus, now: Time) {
+    let is_dead = matches!(status.state, State::ReauthorizationRequired | State::AwaitingGrant);
+    if is_dead && status.refresh_token_expires_at.is_some() {
+        let dead = lang.pick("không dùng được nữa", "of no use any more");
+        html.put("span", &[("class", "muted")], dead);
+        return;
+    }
     let life = Life {
         label: refresh_label(lang),
         usual: REFRESH_LIFE,

@@ -13,8 +13,8 @@ pub fn login(lang: Lang, csrf: &str, oa_id: Option<&str>, was_wrong: bool) -> St
         html.element("div", &[("class", "single")], |html| {
             html.put("h1", &[], &title);
             let what = lang.pick(
-                "Hãy nhập mã truy cập mà người vận hành hệ thống đã giao cho bạn.",
-                "Enter the access token that whoever runs the system gave you.",
+                "Hãy nhập mã đăng nhập mà người vận hành hệ thống đã giao cho bạn.",
+                "Enter the token that whoever runs the system gave you.",
             );
             html.put("p", &[], what);
             if was_wrong {
@@ -28,7 +28,7 @@ pub fn login(lang: Lang, csrf: &str, oa_id: Option<&str>, was_wrong: bool) -> St
                 if let Some(oa_id) = oa_id {
                     html.void("input", &[("type", "hidden"), ("name", "oa"), ("value", oa_id)]);
                 }
-                html.put("label", &[("for", "token")], lang.pick("Mã truy cập", "Access token"));
+                html.put("label", &[("for", "token")], lang.pick("Mã đăng nhập", "Token"));
                 let mut field = vec![
                     ("type", "password"),
                     ("id", "token"),
@@ -61,6 +61,8 @@ pub enum Trouble {
     TooOften,
     /// It does not go now.
     NotNow,
+    /// It does not go before somebody has changed something.
+    NotYet,
 }
 
 /// The page that says so, with a sentence of the program.
@@ -69,7 +71,7 @@ pub fn trouble(lang: Lang, trouble: Trouble, detail: &str) -> String {
         Trouble::NotAllowed => (
             lang.pick("Bạn không có quyền này", "You may not do this"),
             lang.pick(
-                "Hãy nhờ người vận hành hệ thống cho quyền, hoặc đăng nhập bằng mã truy cập khác.",
+                "Hãy nhờ người vận hành hệ thống cho quyền, hoặc đăng nhập bằng mã khác.",
                 "Ask whoever runs the system for the right to it, or sign in with another token.",
             ),
         ),
@@ -91,6 +93,13 @@ pub fn trouble(lang: Lang, trouble: Trouble, detail: &str) -> String {
         Trouble::TooOften => (
             lang.pick("Quá nhiều yêu cầu", "Too many requests"),
             lang.pick("Hãy chờ một lát rồi thử lại.", "Wait a moment and try again."),
+        ),
+        Trouble::NotYet => (
+            lang.pick("Chưa cấp quyền ở đây được", "It cannot be authorized here yet"),
+            lang.pick(
+                "Không có gì thay đổi. Người vận hành hệ thống phải làm trước việc sau đây.",
+                "Nothing was changed. Whoever runs the system has to see to this first.",
+            ),
         ),
         Trouble::NotNow => (
             lang.pick("Hiện chưa làm được", "Not possible now"),

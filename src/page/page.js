@@ -7,7 +7,7 @@
   const news = document.getElementById("news");
   if (!events || !news) return;
 
-  const SETTLE = 400; // ms: events that come together are one reason to look
+  const SETTLE = 1200; // ms: events that come together are one reason to look, and the daemon counts once a second
   const PAUSE = 2000; // ms: between two looks
   const MINUTE = 60000; // what is left of a life is said in minutes
   const AGAIN = 15000; // ms: after the stream was refused

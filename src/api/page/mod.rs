@@ -132,11 +132,11 @@ pub(super) async fn authorize(visit: Visit, oa: Result<Oa, Problem>, sent: Body)
                 Ok(visit.sent_to(address.as_str()))
             }
             Ok(_) => {
-                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotNow, "consent is given at no web page"))
+                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotYet, "consent is given at no web page"))
             }
             Err(NoConsent::NotNow(what)) => Err(visit.refused(Problem::not_now(what))),
             Err(NoConsent::Impossible(what)) => {
-                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotNow, &what))
+                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotYet, &what))
             }
         }
     };
