@@ -117,7 +117,7 @@ pub trait Desk: Send + Sync + 'static {
     /// Manages it no more.
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>>;
 
-    /// Begins a consent for the OA, and says where a browser goes to give it.
+    /// Begins a consent for the OA, and says where a browser goes to give it. Who stops waiting changes nothing.
     fn consent(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>>;
 
     /// The origins of all addresses that [`Desk::consent`] may say, as `https://oauth.zaloapp.com`.

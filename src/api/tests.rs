@@ -311,10 +311,14 @@ impl Whole {
         answer
     }
 
-    /// What is answered to these bytes, until nothing more comes for a moment.
     async fn answers(&self, bytes: &[u8]) -> String {
+        self.answers_to(self.peer.clone(), bytes).await
+    }
+
+    /// What is answered to these bytes of this peer, until nothing more comes for a moment.
+    pub(super) async fn answers_to(&self, peer: Peer, bytes: &[u8]) -> String {
         let (mut here, there) = tokio::io::duplex(LONG);
-        let (router, peer, stop) = (self.router.clone(), self.peer.clone(), self.stop.clone());
+        let (router, stop) = (self.router.clone(), self.stop.clone());
         let talking = tokio::spawn(async move { talk(there, peer, router, &stop).await });
         // What is refused early is not read to its end.
         here.write_all(bytes).await.ok();

@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 
 pub(super) use login::{end, enter, form};
 pub(super) use seal::Seal;
-use visit::{Visit, text};
+use visit::{Refusal, Visit, text};
 
 use super::caller::Caller;
 use super::desk::NoConsent;
@@ -41,14 +41,11 @@ const SESSION_COOKIE: &str = "zalo_tokend";
 
 /// `GET /`: all OAs.
 pub(super) async fn home(visit: Visit) -> Response {
-    let shown = async {
-        visit.may_look(None)?;
-        overview(&visit).await.map_err(|problem| visit.refused(problem))
-    };
-    shown.await.unwrap_or_else(|refused| refused)
+    visit.answer(overview(&visit).await)
 }
 
-async fn overview(visit: &Visit) -> Result<Response, Problem> {
+async fn overview(visit: &Visit) -> Result<Response, Refusal> {
+    visit.may_look(None)?;
     let (api, now) = (&visit.api, visit.api.clock.read());
     let reach = api.rights().oas(&visit.caller, Verb::Read);
     let may_read = |oa_id: &&OaId| match &reach {
@@ -91,56 +88,50 @@ impl Visit {
 
 /// `GET /oas/{oa_id}`: one OA, and what was done about it.
 pub(super) async fn one(visit: Visit, oa: Result<Oa, Problem>) -> Response {
-    let shown = async {
-        let wanted = oa.as_ref().ok().map(|Oa(oa_id)| oa_id);
-        visit.may_look(wanted)?;
-        let Oa(oa_id) = oa.map_err(|problem| visit.refused(problem))?;
-        details(&visit, &oa_id).await.map_err(|problem| visit.refused(problem))
-    };
-    shown.await.unwrap_or_else(|refused| refused)
+    visit.answer(details(&visit, oa).await)
 }
 
-async fn details(visit: &Visit, oa_id: &OaId) -> Result<Response, Problem> {
-    let api = &visit.api;
+/// The OA that the path names, for who may read any.
+fn named(visit: &Visit, oa: Result<Oa, Problem>) -> Result<OaId, Refusal> {
+    visit.may_look(oa.as_ref().ok().map(|Oa(oa_id)| oa_id))?;
+    Ok(oa?.0)
+}
+
+async fn details(visit: &Visit, oa: Result<Oa, Problem>) -> Result<Response, Refusal> {
+    let (api, oa_id) = (&visit.api, &named(visit, oa)?);
     api.require(&visit.caller, Verb::Read, oa_id)?;
     let status = read(api.reader.status(oa_id, api.desk.managed(oa_id), api.clock.read())).await?;
     let status = status.ok_or_else(|| Problem::no_such_oa(oa_id))?;
     let attempts = read(api.reader.history(oa_id)).await?;
     let shown = &attempts[..attempts.len().min(MOST_ATTEMPTS)];
     let listed = visit.listed(vec![status]);
-    let [oa] = &*listed else { return Err(Problem::no_such_oa(oa_id)) };
+    let [oa] = &*listed else { return Err(Problem::no_such_oa(oa_id).into()) };
     Ok(visit.page(page::one(&visit.viewer(), oa, shown, shown.len() < attempts.len())))
 }
 
 /// `POST /oas/{oa_id}/authorize`: sends somebody out for consent.
 pub(super) async fn authorize(visit: Visit, oa: Result<Oa, Problem>, sent: Body) -> Response {
-    let sent_out = async {
-        visit.may_look(oa.as_ref().ok().map(|Oa(oa_id)| oa_id))?;
-        let Oa(oa_id) = oa.map_err(|problem| visit.refused(problem))?;
-        let api = &visit.api;
-        api.require(&visit.caller, Verb::Admin, &oa_id).map_err(|problem| visit.refused(problem))?;
-        visit.form(sent, Some(Verb::Admin), Some(&oa_id)).await?;
-        if api.desk.managed(&oa_id).is_none() {
-            return Err(visit.refused(Problem::no_such_oa(&oa_id)));
-        }
-        let consent = tokio::select! {
-            consent = api.desk.consent(oa_id) => consent,
-            () = api.stop.cancelled() => return Err(visit.refused(Problem::stopping())),
-        };
-        match consent {
-            Ok(address) if matches!(address.scheme(), "https" | "http") => {
-                Ok(visit.sent_to(address.as_str()))
-            }
-            Ok(_) => {
-                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotYet, "consent is given at no web page"))
-            }
-            Err(NoConsent::NotNow(what)) => Err(visit.refused(Problem::not_now(what))),
-            Err(NoConsent::Impossible(what)) => {
-                Err(visit.trouble(StatusCode::CONFLICT, Trouble::NotYet, &what))
-            }
-        }
+    visit.answer(sent_out(&visit, oa, sent).await)
+}
+
+async fn sent_out(visit: &Visit, oa: Result<Oa, Problem>, sent: Body) -> Result<Response, Refusal> {
+    let (api, oa_id) = (&visit.api, named(visit, oa)?);
+    api.require(&visit.caller, Verb::Admin, &oa_id)?;
+    visit.form(sent, Some(Verb::Admin), Some(&oa_id)).await?;
+    if api.desk.managed(&oa_id).is_none() {
+        return Err(Problem::no_such_oa(&oa_id).into());
+    }
+    let consent = tokio::select! {
+        consent = api.desk.consent(oa_id) => consent,
+        () = api.stop.cancelled() => return Err(Problem::stopping().into()),
     };
-    sent_out.await.unwrap_or_else(|refused| refused)
+    let impossible = |what: String| Refusal::Trouble(StatusCode::CONFLICT, Trouble::NotYet, what);
+    match consent {
+        Ok(address) if matches!(address.scheme(), "https" | "http") => Ok(visit.sent_to(address.as_str())),
+        Ok(_) => Err(impossible("the address where consent is given is that of no web page".to_owned())),
+        Err(NoConsent::NotNow(what)) => Err(Problem::not_now(what).into()),
+        Err(NoConsent::Impossible(what)) => Err(impossible(what)),
+    }
 }
 
 /// `GET /assets/{name}`: what the pages are made of, for anybody who can connect.

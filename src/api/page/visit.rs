@@ -17,6 +17,22 @@ use crate::config::{self, EVENTS, Verb};
 use crate::id::OaId;
 use crate::page::{self, Lang, Trouble, Viewer};
 
+/// Why somebody does not get what he asks for.
+pub(super) enum Refusal {
+    /// As the API has it.
+    Problem(Problem),
+    /// He may read nothing; he is sent to where he can show a token, with the OA that he wants to see.
+    SignIn(Option<OaId>),
+    /// As only the pages have it.
+    Trouble(StatusCode, Trouble, String),
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Refusal {
+        Refusal::Problem(problem)
+    }
+}
+
 /// A request for a page.
 pub(in crate::api) struct Visit {
     pub(super) api: Arc<Api>,
@@ -71,15 +87,10 @@ impl Visit {
         oa_in(self.query.as_bytes(), name)
     }
 
-    /// May he read anything? If not, he is sent to where he can show a token; with the OA that he wants to see.
-    pub(super) fn may_look(&self, wanted: Option<&OaId>) -> Result<(), Response> {
-        if self.api.rights().may_any(&self.caller, Verb::Read) {
-            return Ok(());
-        }
-        Err(match wanted {
-            None => self.sent_to("/login"),
-            Some(oa_id) => self.sent_to(&format!("/login?oa={oa_id}")),
-        })
+    /// May he read anything?
+    pub(super) fn may_look(&self, wanted: Option<&OaId>) -> Result<(), Refusal> {
+        let may = self.api.rights().may_any(&self.caller, Verb::Read);
+        may.then_some(()).ok_or_else(|| Refusal::SignIn(wanted.cloned()))
     }
 
     /// The fields of a form that came from a page of ours.
@@ -88,14 +99,29 @@ impl Visit {
         sent: Body,
         verb: Option<Verb>,
         oa_id: Option<&OaId>,
-    ) -> Result<Vec<u8>, Response> {
-        let sent = body::whole(sent).await.map_err(|problem| self.refused(problem))?;
+    ) -> Result<Vec<u8>, Refusal> {
+        let sent = body::whole(sent).await?;
         let csrf = field(&sent, "csrf").unwrap_or_default();
         if self.api.seal.is_of_our_form(&csrf, &self.caller, self.now) {
             return Ok(sent);
         }
         events::access_denied(&self.api.audit, &self.caller, verb, oa_id);
-        Err(self.trouble(StatusCode::FORBIDDEN, Trouble::FormNotOurs, ""))
+        Err(Refusal::Trouble(StatusCode::FORBIDDEN, Trouble::FormNotOurs, String::new()))
+    }
+
+    /// What he is answered.
+    pub(super) fn answer(&self, outcome: Result<Response, Refusal>) -> Response {
+        match outcome {
+            Ok(response) => response,
+            Err(Refusal::Problem(problem)) => self.with_choice(refused(self.lang, problem)),
+            Err(Refusal::SignIn(None)) => self.sent_to("/login"),
+            Err(Refusal::SignIn(Some(oa_id))) => self.sent_to(&format!("/login?oa={oa_id}")),
+            Err(Refusal::Trouble(status, trouble, detail)) => {
+                let mut response = self.page(page::trouble(self.lang, trouble, &detail));
+                *response.status_mut() = status;
+                response
+            }
+        }
     }
 
     /// This page. Keeps the language that was chosen.
@@ -108,21 +134,9 @@ impl Visit {
         let mut response = StatusCode::SEE_OTHER.into_response();
         match HeaderValue::from_str(address) {
             Ok(address) => drop(response.headers_mut().insert(header::LOCATION, address)),
-            Err(_) => return self.trouble(StatusCode::SERVICE_UNAVAILABLE, Trouble::NotNow, ""),
+            Err(_) => return self.answer(Err(Problem::not_now("the address is none").into())),
         }
         self.with_choice(response)
-    }
-
-    /// Why it cannot be shown or done.
-    pub(super) fn trouble(&self, status: StatusCode, trouble: Trouble, detail: &str) -> Response {
-        let mut response = self.page(page::trouble(self.lang, trouble, detail));
-        *response.status_mut() = status;
-        response
-    }
-
-    /// The same where the API has a word for it.
-    pub(super) fn refused(&self, problem: Problem) -> Response {
-        self.with_choice(refused(self.lang, problem))
     }
 
     /// With this session, or with the end of it.
