@@ -50,10 +50,11 @@ fn table() -> [Route; 14] {
 }
 
 /// Those of people.
-fn pages() -> [Route; 7] {
+fn pages() -> [Route; 8] {
     [
         route(GET, "/", page::home),
         route(GET, "/oas/{oa_id}", page::one),
+        route(GET, "/oas/{oa_id}/authorize", page::back),
         route(POST, "/oas/{oa_id}/authorize", page::authorize),
         route(GET, "/login", page::form),
         route(POST, "/login", page::enter),

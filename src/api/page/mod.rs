@@ -114,6 +114,12 @@ pub(super) async fn authorize(visit: Visit, oa: Result<Oa, Problem>, sent: Body)
     visit.answer(sent_out(&visit, oa, sent).await)
 }
 
+/// `GET /oas/{oa_id}/authorize`: back to the OA, for who opens again where the button led him.
+pub(super) async fn back(visit: Visit, oa: Result<Oa, Problem>) -> Response {
+    let back = oa.map(|Oa(oa_id)| visit.sent_to(&format!("/oas/{oa_id}")));
+    visit.answer(back.map_err(Refusal::from))
+}
+
 async fn sent_out(visit: &Visit, oa: Result<Oa, Problem>, sent: Body) -> Result<Response, Refusal> {
     let (api, oa_id) = (&visit.api, named(visit, oa)?);
     api.require(&visit.caller, Verb::Admin, &oa_id)?;

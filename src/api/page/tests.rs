@@ -162,6 +162,12 @@ async fn everybody_sees_what_he_may_read_and_who_may_nothing_is_asked_for_a_toke
     }
     let page = whole.get("/", &[&bearer(READER)]).await;
     assert!(!page.body().contains("/authorize"), "who may not, has no button");
+    let back = whole.ask(root(), "GET /oas/7/authorize", &[], "").await;
+    assert_eq!(
+        (back.status(), back.header("location")),
+        ("303", Some("/oas/7")),
+        "nothing is begun by looking"
+    );
     let page = whole.ask(root(), "GET /", &[], "").await;
     assert!(
         page.body().contains("Cần bạn làm (1)") && page.body().contains("/oas/8/authorize"),
