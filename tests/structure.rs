@@ -13,7 +13,22 @@ use source_files::source_files;
 /// The rooms that each room may import, beside itself.
 const IMPORTS: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
-    ("api", &["store", "config", "telemetry", "page", "web", "clock", "id", "secret", "oauth", "failpoint"]),
+    (
+        "api",
+        &[
+            "store",
+            "authorize",
+            "config",
+            "telemetry",
+            "page",
+            "web",
+            "clock",
+            "id",
+            "secret",
+            "oauth",
+            "failpoint",
+        ],
+    ),
     ("authorize", &["page", "web", "config", "clock", "id", "secret", "oauth"]),
     ("cli", ALL),
     (

@@ -11,8 +11,10 @@ use axum::http::{HeaderMap, header};
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) peer: Arc<Peer>,
-    /// Of the token that it shows.
+    /// Of the token that it shows, or once showed.
     pub(super) bearer: Option<Digest>,
+    /// Is that a token which was shown before, at the beginning of a session?
+    pub(super) has_session: bool,
 }
 
 impl Caller {
@@ -31,7 +33,8 @@ impl Caller {
             let (scheme, token) = value.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start())
         });
-        Caller { peer, bearer: token.map(|token| Secret::new(token.to_owned()).digest()) }
+        let bearer = token.map(|token| Secret::new(token.to_owned()).digest());
+        Caller { peer, bearer, has_session: false }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::{Api, in_time};
+use crate::id::OaId;
 use crate::store::{AppStatus, Overview};
 
 /// How long a count is good enough for whoever asks next.
@@ -61,6 +62,15 @@ impl Api {
             overview: in_time(self.reader.overview(self.clock.read())).await?,
             held_apps: in_time(self.reader.held_apps()).await?,
         })
+    }
+
+    /// The OAs that need a person, the most urgent first.
+    ///
+    /// # Errors
+    /// Why the store cannot be read.
+    pub(super) async fn needing(self: &Arc<Api>) -> Result<Arc<Vec<OaId>>, String> {
+        let api = Arc::clone(self);
+        finished(async move { api.needing.get(in_time(api.reader.needing())).await }).await
     }
 
     /// The series of each OA, as text.

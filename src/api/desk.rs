@@ -4,6 +4,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use url::Url;
+
+use crate::authorize::NoConsent;
 use crate::clock::Time;
 use crate::id::{AppId, Fleet, Managed, OaId};
 use crate::oauth::GrantedTokens;
@@ -108,6 +111,12 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Manages it no more.
     fn dismiss(&self, oa_id: OaId) -> BoxFuture<'_, Result<Dismissed, StoreError>>;
+
+    /// Begins a consent for the OA, and says where a browser goes to give it. Who stops waiting changes nothing.
+    fn consent(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>>;
+
+    /// The origins of all addresses that [`Desk::consent`] may say, as `https://oauth.zaloapp.com`.
+    fn consent_origins(&self) -> Vec<String>;
 
     /// Takes in a set that somebody brings for an OA that is managed. `None`: it is not.
     fn import(

@@ -8,7 +8,7 @@
 //!
 //! It reads what is durable and refreshes nothing: what needs a refresh is asked of the keeper through [`Desk`], which
 //! decides. No refresh token and no app secret gets here. Nobody who reads waits for a refresh that he did not ask for,
-//! for a commit, or for another OA. May import `store`, `config`, `telemetry`, `web`, `clock`, `id`, `secret`,
+//! for a commit, or for another OA. May import `store`, `config`, `telemetry`, `page`, `web`, `clock`, `id`, `secret`,
 //! `oauth` and `failpoint`.
 
 mod asked;
@@ -24,6 +24,7 @@ mod metrics;
 mod oa;
 mod oas;
 mod openapi;
+mod page;
 mod problem;
 mod rights;
 mod routes;
@@ -56,6 +57,7 @@ use config::Verb;
 use counted::{Counted, Fleet};
 use events::Audit;
 use metrics::Metrics;
+use page::Seal;
 use problem::Problem;
 use rights::Rights;
 use routes::Entrance;
@@ -90,10 +92,12 @@ pub struct Api {
     flights: Flights,
     audit: Audit,
     streams: Streams,
+    seal: Seal,
     metrics: Arc<Metrics>,
     /// Are there metrics of each OA?
     oa_metrics: bool,
     fleet: Counted<Fleet>,
+    needing: Counted<Vec<OaId>>,
     oa_series: Counted<String>,
 }
 
@@ -115,9 +119,11 @@ impl Api {
             flights: Flights::default(),
             audit: Audit::default(),
             streams: Streams::default(),
+            seal: Seal::default(),
             metrics,
             oa_metrics: config.oa_metrics,
             fleet: Counted::default(),
+            needing: Counted::default(),
             oa_series: Counted::default(),
         };
         api.go_over_to(config);

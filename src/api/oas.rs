@@ -15,6 +15,7 @@ use super::oa::Oa;
 use super::problem::Problem;
 use super::rights::Reach;
 use super::{Api, body, of_type, read};
+use crate::clock::Reading;
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
@@ -63,23 +64,35 @@ pub(super) async fn list(
     let (after, now) = (after.map(OaId::from), api.clock.read());
     let held_apps =
         if rights.may_all(&caller, Verb::Read) { read(api.reader.held_apps()).await? } else { Vec::new() };
-    let mut list = match rights.oas(&caller, Verb::Read) {
+    let (oas, next) = self::part(&api, &rights.oas(&caller, Verb::Read), after, limit, now).await?;
+    json(StatusCode::OK, &List { oas, held_apps, next })
+}
+
+/// The OAs within this reach that come after this one, by id, and after which the next part begins.
+pub(super) async fn part(
+    api: &Api,
+    reach: &Reach,
+    after: Option<OaId>,
+    limit: usize,
+    now: Reading,
+) -> Result<(Vec<OaStatus>, Option<OaId>), Problem> {
+    let (mut oas, next) = match reach {
         Reach::All => {
             let oas = read(api.reader.statuses(after, limit, api.desk.fleet(), now)).await?;
             let next = (oas.len() == limit).then(|| oas.last().map(|oa| oa.oa_id.clone())).flatten();
-            List { oas, held_apps, next }
+            (oas, next)
         }
         // Of other OAs he does not even learn that they are there.
         Reach::These(own) => {
-            let mut own = own.into_iter().filter(|oa_id| after.as_ref().is_none_or(|after| oa_id > after));
-            let part: Vec<OaId> = own.by_ref().take(limit).collect();
+            let mut own = own.iter().filter(|oa_id| after.as_ref().is_none_or(|after| *oa_id > after));
+            let part: Vec<OaId> = own.by_ref().take(limit).cloned().collect();
             let next = own.next().and_then(|_| part.last().cloned());
             let named = part.into_iter().map(|oa_id| (api.desk.managed(&oa_id), oa_id)).collect();
-            List { oas: read(api.reader.statuses_of(named, now)).await?, held_apps, next }
+            (read(api.reader.statuses_of(named, now)).await?, next)
         }
     };
-    list.oas.iter_mut().for_each(|oa| oa.point_to(|oa_id| api.desk.consent_link(oa_id)));
-    json(StatusCode::OK, &list)
+    oas.iter_mut().for_each(|oa| oa.point_to(|oa_id| api.desk.consent_link(oa_id)));
+    Ok((oas, next))
 }
 
 pub(super) async fn one(

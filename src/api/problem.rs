@@ -43,6 +43,16 @@ impl Problem {
         Problem::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail)
     }
 
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The stable word.
     pub(super) fn kind(&self) -> &'static str {
         self.kind

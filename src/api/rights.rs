@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq;
 use super::caller::Caller;
 use crate::config::{Access, Api, Verb, Who};
 use crate::id::OaId;
+use crate::secret::Digest;
 use crate::web::Peer;
 
 /// The rights in force.
@@ -64,7 +65,12 @@ impl Rights {
 
     /// Is the token that the caller shows, if he shows one, nobody's?
     pub(super) fn is_stranger(&self, caller: &Caller) -> bool {
-        caller.bearer.is_some() && !self.access.iter().any(|access| has_token(&access.who, caller))
+        caller.bearer.as_ref().is_some_and(|token| !self.has(token))
+    }
+
+    /// Has a token with this digest any rights?
+    pub(super) fn has(&self, token: &Digest) -> bool {
+        self.access.iter().any(|access| is_token(&access.who, token))
     }
 
     fn is_granted(&self, caller: &Caller, verb: Verb, is_about: impl Fn(&Access) -> bool) -> bool {
@@ -94,15 +100,15 @@ fn is_meant(who: &Who, caller: &Caller) -> bool {
         (Who::User(meant), Peer::Process { uid, .. }) => uid == meant,
         (Who::Group(meant), Peer::Process { groups, .. }) => groups.contains(meant),
         (Who::User(_) | Who::Group(_), Peer::Address(_)) => false,
-        (Who::Bearer(_), _) => has_token(who, caller),
+        (Who::Bearer(_), _) => caller.bearer.as_ref().is_some_and(|token| is_token(who, token)),
     }
 }
 
 /// Compared by digests, and in a time that tells nothing.
-fn has_token(who: &Who, caller: &Caller) -> bool {
-    match (who, &caller.bearer) {
-        (Who::Bearer(Some(token)), Some(shown)) => token.digest().as_bytes().ct_eq(shown.as_bytes()).into(),
-        (Who::Bearer(_) | Who::User(_) | Who::Group(_), _) => false,
+fn is_token(who: &Who, shown: &Digest) -> bool {
+    match who {
+        Who::Bearer(Some(token)) => token.digest().as_bytes().ct_eq(shown.as_bytes()).into(),
+        Who::Bearer(None) | Who::User(_) | Who::Group(_) => false,
     }
 }
 
@@ -133,12 +139,16 @@ mod tests {
     }
 
     fn process(uid: u32, groups: &[u32]) -> Caller {
-        Caller { peer: Peer::Process { uid, groups: groups.to_vec() }.into(), bearer: None }
+        Caller {
+            peer: Peer::Process { uid, groups: groups.to_vec() }.into(),
+            bearer: None,
+            has_session: false,
+        }
     }
 
     fn remote(token: Option<&str>) -> Caller {
         let bearer = token.map(|token| Secret::new(token.to_owned()).digest());
-        Caller { peer: Peer::Address(IpAddr::from([127, 0, 0, 1])).into(), bearer }
+        Caller { peer: Peer::Address(IpAddr::from([127, 0, 0, 1])).into(), bearer, has_session: false }
     }
 
     /// The verbs that the caller has with OA 7, OA 8, and all OAs.

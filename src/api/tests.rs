@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::routes::Entrance;
 use super::*;
+use crate::authorize::NoConsent;
 use crate::clock::{Moment, SystemClock, Time};
 use crate::id::{AppId, Fleet, Managed};
 use crate::oauth::{Answer, GrantedTokens, read_token_answer};
@@ -178,8 +179,8 @@ async fn what_is_too_long_is_said_to_be_and_at_once() {
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
-/// A desk that does whatever it is asked to do. It manages OA 7.
-struct Willing;
+/// A desk that does whatever it is asked to do, and manages these.
+struct Willing(Arc<Fleet>);
 
 fn at_once<'f, T: Send + 'f>(what: T) -> BoxFuture<'f, T> {
     Box::pin(std::future::ready(what))
@@ -187,11 +188,11 @@ fn at_once<'f, T: Send + 'f>(what: T) -> BoxFuture<'f, T> {
 
 impl Desk for Willing {
     fn managed(&self, oa_id: &OaId) -> Option<Managed> {
-        (oa_id.as_str() == "7").then(|| Managed { app_id: "1".into(), name: None })
+        self.0.get(oa_id).cloned()
     }
 
     fn fleet(&self) -> Arc<Fleet> {
-        Arc::default()
+        Arc::clone(&self.0)
     }
 
     fn undurable(&self, _: &OaId) -> Option<ValidToken> {
@@ -230,13 +231,23 @@ impl Desk for Willing {
         at_once(Ok(Dismissed::Done))
     }
 
+    fn consent(&self, oa_id: OaId) -> BoxFuture<'_, Result<url::Url, NoConsent>> {
+        let address = format!("https://consent.example/{oa_id}?state=1").parse();
+        at_once(address.map_err(|_| NoConsent::Impossible("no address".to_owned())))
+    }
+
+    fn consent_origins(&self) -> Vec<String> {
+        vec!["https://consent.example".to_owned()]
+    }
+
     fn import(&self, _: OaId, _: GrantedTokens) -> BoxFuture<'_, Result<Option<Imported>, StoreError>> {
         at_once(Ok(Some(Imported::Unchanged { generation: 1 })))
     }
 }
 
 /// The whole API over a store with OA 7, and what keeps the store.
-struct Whole {
+pub(super) struct Whole {
+    pub(super) api: Arc<Api>,
     router: Entrance,
     peer: Peer,
     stop: CancellationToken,
@@ -245,8 +256,28 @@ struct Whole {
     _directory: tempfile::TempDir,
 }
 
+/// The config of an API with these rights.
+pub(super) fn config(access: Vec<config::Access>) -> config::Api {
+    config::Api {
+        socket: "/".into(),
+        mode: 0o600,
+        group: None,
+        listen: None,
+        rate: 1_000_000,
+        max_connections: 1_000,
+        oa_metrics: false,
+        access,
+    }
+}
+
 impl Whole {
     async fn new() -> Whole {
+        let seven = (OaId::from("7"), Managed { app_id: "1".into(), name: None });
+        Whole::with([seven].into(), Vec::new()).await
+    }
+
+    /// With these OAs, of which 7 has tokens, and these rights.
+    pub(super) async fn with(fleet: Fleet, access: Vec<config::Access>) -> Whole {
         let directory = tempfile::tempdir().expect("a directory");
         let clock = Arc::new(SystemClock::new());
         let now = clock.read();
@@ -259,33 +290,40 @@ impl Whole {
         let obtained = Moment::at(&now);
         let import = Import { oa_id: "7".into(), app_id: "1".into(), name: None, tokens, obtained };
         store.import(Arc::new(import), Arc::default(), now).await.expect("imported");
-        let config = config::Api {
-            socket: "/".into(),
-            mode: 0o600,
-            group: None,
-            listen: None,
-            rate: 1_000_000,
-            max_connections: 1_000,
-            oa_metrics: false,
-            access: Vec::new(),
-        };
+        let (fleet, apps) = (Arc::new(fleet), Arc::default());
+        store.manage(Arc::clone(&fleet), apps, clock.now()).await.expect("managed");
         let (stop, log) = (CancellationToken::new(), LogControl::of_no_log());
         let parts = Parts {
-            desk: Arc::new(Willing),
+            desk: Arc::new(Willing(fleet)),
             reader: store.reader().expect("a reader"),
             clock,
             log: log.clone(),
             stop: stop.clone(),
         };
-        let router = Entrance::of(&Api::new(parts, &config));
+        let api = Api::new(parts, &config(access));
+        let router = Entrance::of(&api);
         let peer = Peer::Process { uid: 0, groups: Vec::new() };
-        Whole { router, peer, stop, log, _store: store, _directory: directory }
+        Whole { api, router, peer, stop, log, _store: store, _directory: directory }
     }
 
-    /// What is answered to these bytes, until nothing more comes for a moment.
-    async fn answers(&self, bytes: &[u8]) -> String {
+    /// The whole answer to one request of this peer, which ends the connection.
+    pub(super) async fn answer(&self, peer: Peer, request: &[u8]) -> String {
         let (mut here, there) = tokio::io::duplex(LONG);
-        let (router, peer, stop) = (self.router.clone(), self.peer.clone(), self.stop.clone());
+        let (router, stop) = (self.router.clone(), self.stop.clone());
+        let talking = tokio::spawn(async move { talk(there, peer, router, &stop).await });
+        let answer = said(&mut here, request).await;
+        talking.await.expect("no panic");
+        answer
+    }
+
+    async fn answers(&self, bytes: &[u8]) -> String {
+        self.answers_to(self.peer.clone(), bytes).await
+    }
+
+    /// What is answered to these bytes of this peer, until nothing more comes for a moment.
+    pub(super) async fn answers_to(&self, peer: Peer, bytes: &[u8]) -> String {
+        let (mut here, there) = tokio::io::duplex(LONG);
+        let (router, stop) = (self.router.clone(), self.stop.clone());
         let talking = tokio::spawn(async move { talk(there, peer, router, &stop).await });
         // What is refused early is not read to its end.
         here.write_all(bytes).await.ok();

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
+use url::Url;
 
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
 use super::{Keeper, events};
 use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Occasion, Parts};
+use crate::authorize::NoConsent;
 use crate::clock::{Moment, Time};
 use crate::config;
 use crate::id::{AppId, Fleet, Managed, OaId};
@@ -257,6 +259,23 @@ impl Desk for KeepersDesk {
             events::oa_dismissed(&oa_id);
             Ok(Dismissed::Done)
         }))
+    }
+
+    fn consent(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>> {
+        let keeper = Arc::clone(&self.keeper);
+        // Among the keeper's own work: it may have to ask a vendor.
+        let begun = self
+            .keeper
+            .tasks
+            .spawn_on(async move { keeper.begin_consent(&oa_id).await }, &self.keepers_threads);
+        Box::pin(async move {
+            let fault = "it ended in a fault of the program; please report this";
+            begun.await.unwrap_or_else(|_| Err(NoConsent::NotNow(fault.to_owned())))
+        })
+    }
+
+    fn consent_origins(&self) -> Vec<String> {
+        self.keeper.consent_origins()
     }
 
     fn import(

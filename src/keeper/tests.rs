@@ -120,6 +120,9 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         exposed: Exposed::default(),
         passed_over: Mutex::default(),
         day_turned: Mutex::new(started.uptime),
+        calls: Mutex::default(),
+        link_key: OnceLock::new(),
+        consents: Consents::default(),
         started,
     });
     let managed = keeper.settings().managed.clone();

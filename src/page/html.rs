@@ -42,19 +42,6 @@ impl Html {
         })
     }
 
-    /// A part that stands in a line of text and has only text in it.
-    pub(super) fn inline(
-        &mut self,
-        tag: &'static str,
-        attributes: &[Attribute<'_>],
-        text: &str,
-    ) -> &mut Html {
-        self.put(tag, attributes, text);
-        // No space follows that nobody wrote.
-        self.0.pop();
-        self
-    }
-
     /// A part that has nothing in it, and no end.
     pub(super) fn void(&mut self, tag: &'static str, attributes: &[Attribute<'_>]) -> &mut Html {
         self.begin(tag, attributes);

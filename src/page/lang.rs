@@ -87,8 +87,8 @@ impl Lang {
 /// How many languages of a browser are looked at.
 const MOST_RANGES: usize = 32;
 
-/// The first cookie of this name in the header.
-fn cookie<'h>(header: &'h str, name: &str) -> Option<&'h str> {
+/// The first cookie of this name in a `Cookie` header.
+pub fn cookie<'h>(header: &'h str, name: &str) -> Option<&'h str> {
     header.split(';').find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 

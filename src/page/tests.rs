@@ -3,6 +3,8 @@
 use super::consent::{Oa, Offer, Told, offer, told};
 use super::*;
 use crate::clock::Time;
+use crate::id::{AttemptId, OaId};
+use crate::store::{HistoryEntry, OaStatus, Reauthorization, State};
 
 /// Text that would like to be more than text.
 pub(super) fn hostile() -> Vec<String> {
@@ -152,6 +154,148 @@ fn an_offer_is_one_button_to_an_address_of_this_server() {
         {
             let page = offer(lang, &Offer { action, ..harmless });
             assert!(page.contains("<form method=\"post\" action=\"\">"), "{action}");
+        }
+    }
+}
+
+/// How an OA can stand, with this text wherever text comes from elsewhere.
+fn statuses(text: &str) -> Vec<OaStatus> {
+    let now = NOW.as_millis();
+    let at = |hours: i64| Some(Time::from_millis(now + hours * 3_600_000));
+    let asked = |reason: &str, deadline| Reauthorization {
+        reason: reason.to_owned(),
+        since: at(-1),
+        url: Some(format!("javascript:{text}")),
+        deadline,
+    };
+    let well = OaStatus {
+        oa_id: text.into(),
+        app_id: Some(text.into()),
+        name: Some(text.to_owned()),
+        state: State::Scheduled,
+        reason: None,
+        generation: 3,
+        access_token_expires_at: at(20),
+        refresh_token_expires_at: at(89 * 24),
+        next_refresh_at: at(18),
+        last_refresh_at: at(-5),
+        access_token_valid: true,
+        consecutive_failures: 0,
+        last_error: None,
+        granted_at: at(-1_000),
+        reauthorization: None,
+    };
+    let mut all: Vec<OaStatus> =
+        State::ALL.into_iter().map(|state| OaStatus { state, ..well.clone() }).collect();
+    for reason in
+        ["awaiting_grant", "app_changed", "response_lost", "unprovable", "refresh_token_expiring", text]
+    {
+        let reauthorization = Some(asked(reason, at(3)));
+        all.push(OaStatus { state: State::ReauthorizationRequired, reauthorization, ..well.clone() });
+    }
+    all.push(OaStatus {
+        state: State::AwaitingGrant,
+        name: None,
+        access_token_expires_at: None,
+        refresh_token_expires_at: None,
+        next_refresh_at: None,
+        last_refresh_at: None,
+        access_token_valid: false,
+        last_error: Some(text.to_owned()),
+        granted_at: None,
+        reauthorization: Some(asked("awaiting_grant", None)),
+        ..well
+    });
+    all
+}
+
+const NOW: Time = Time::from_millis(1_800_000_000_000);
+
+fn viewer(lang: Lang) -> Viewer<'static> {
+    Viewer { lang, now: NOW, csrf: "0123", has_session: true, events: &["oa.imported", "refresh.failed"] }
+}
+
+fn attempts(text: &str) -> Vec<HistoryEntry> {
+    let classes = ["granted", "dead", "spent", "unknown", "superseded", "not_presented", "a new one"];
+    let attempt = |class: &str| HistoryEntry {
+        attempt_id: AttemptId::from_bytes([7; 16]),
+        generation: 3,
+        phase: text.to_owned(),
+        class: Some(class.to_owned()).filter(|class| class != "a new one"),
+        detail: Some(text.to_owned()),
+        started_at: NOW,
+        presented_at: None,
+        concluded_at: None,
+        status: None,
+        error: Some(-14_014),
+        proof: Some(text.to_owned()),
+        answer_kept: true,
+    };
+    classes.into_iter().map(attempt).collect()
+}
+
+/// The page of all OAs, and those of each.
+fn all_pages(lang: Lang, text: &str) -> Vec<String> {
+    let (viewer, after) = (viewer(lang), OaId::from(text));
+    let listed: Vec<Listed> = statuses(text)
+        .into_iter()
+        .enumerate()
+        .map(|(index, status)| Listed { status, may_authorize: index % 2 == 0 })
+        .collect();
+    let (others, needing) = listed.split_at(State::ALL.len());
+    let first = Home { needing, all_needing: 400, others, after: None, next: Some(&after) };
+    let second = Home { after: Some(&after), next: None, ..first };
+    let mut pages = vec![home(&viewer, &first), home(&viewer, &second)];
+    pages.extend(listed.iter().map(|oa| one(&viewer, oa, &attempts(text), true)));
+    pages.extend([login(lang, "0123", Some(text), true), trouble(lang, Trouble::NotAllowed, text)]);
+    pages
+}
+
+#[test]
+fn the_pages_of_oas_are_the_same_whatever_their_names_and_troubles_are() {
+    for lang in Lang::ALL {
+        let harmless = all_pages(lang, "579745863508352884");
+        harmless.iter().for_each(|page| is_sound(lang, page));
+        for text in hostile() {
+            for (page, harmless) in all_pages(lang, &text).iter().zip(&harmless) {
+                assert_eq!(structure(page), structure(harmless), "{text:.40}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_of_all_oas_says_how_long_they_live_and_what_is_to_be_done() {
+    let [vi, en] = Lang::ALL.map(|lang| all_pages(lang, "7").remove(0));
+    for (page, words) in [
+        (&vi, ["Cần bạn làm (400)", "còn 20 giờ", "còn 89 ngày", "Cấp quyền lại", "sau 18 giờ", "còn 3 giờ"]),
+        (
+            &en,
+            [
+                "Needs you (400)",
+                "20 hours left",
+                "89 days left",
+                "Authorize again",
+                "in 18 hours",
+                "3 hours left",
+            ],
+        ),
+    ] {
+        for word in words {
+            assert!(page.contains(word), "{word}: {page}");
+        }
+        // 20 of 25 hours, and 89 days of those and 5 hours.
+        assert!(page.contains("max=\"90000\" value=\"72000\""), "{page}");
+        assert!(!page.contains("javascript:") && !page.contains("reauthorization_required"), "{page}");
+        assert!(page.contains("data-events=\"/v1/events\" data-names=\"oa.imported refresh.failed\""));
+    }
+}
+
+#[test]
+fn the_script_and_the_style_ask_nobody_else_for_anything() {
+    for asset in [&*assets::STYLE, &*assets::SCRIPT] {
+        for word in ["http:", "https:", "//cdn", "@import", "url(", "eval(", "innerHTML", "document.write"] {
+            assert!(!asset.body.contains(word), "{}: {word}", asset.name);
         }
     }
 }

@@ -35,11 +35,11 @@ pub(super) fn length(lang: Lang, duration: Duration) -> String {
     match (days, hours, minutes) {
         (0, 0, 0) => lang.pick("chưa đến một phút", "less than a minute").to_owned(),
         (0, 0, _) => count(lang, minutes, MINUTE),
-        (0, 1..6, _) if minutes % 60 > 0 => {
+        (0, 1..6, _) if !minutes.is_multiple_of(60) => {
             format!("{} {}", count(lang, hours, HOUR), count(lang, minutes % 60, MINUTE))
         }
         (0, _, _) => count(lang, hours, HOUR),
-        (1..3, _, _) if hours % 24 > 0 => {
+        (1..3, _, _) if !hours.is_multiple_of(24) => {
             format!("{} {}", count(lang, days, DAY), count(lang, hours % 24, HOUR))
         }
         (_, _, _) => count(lang, days, DAY),

@@ -14,6 +14,7 @@ use super::changes::Changes;
 use super::held::{self, Held};
 use super::overview::{self, AppStatus, Overview};
 use super::read_only;
+use super::reauthorization;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
@@ -203,6 +204,11 @@ impl Reader {
     pub async fn history(&self, oa_id: &OaId) -> Result<Vec<HistoryEntry>, StoreError> {
         let oa_id = oa_id.clone();
         self.quick.ask(move |conn| view::history(conn, &oa_id)).await
+    }
+
+    /// The managed OAs that need a person, the most urgent first.
+    pub async fn needing(&self) -> Result<Vec<OaId>, StoreError> {
+        self.whole.ask(reauthorization::needing).await
     }
 
     /// What is to be seen of the fleet at a glance.

@@ -1,10 +1,12 @@
 //! What a person is asked to do about an OA: why, since when, and by when.
 
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::rows::OaRow;
 use super::view::State;
 use crate::clock::Time;
+use crate::id::OaId;
 use crate::rotation::Reason;
 
 /// A person is asked to grant consent.
@@ -38,4 +40,17 @@ pub(super) fn of(row: &OaRow, state: State, reason: Option<Reason>, now: Time) -
     };
     let deadline = deadline.filter(|deadline| *deadline > now);
     Some(Reauthorization { reason: word, since, url: None, deadline })
+}
+
+/// The managed OAs of which something is asked, or may be: the most urgent first, those that never had tokens last. Goes over
+/// the whole fleet, and looks at no token.
+pub(super) fn needing(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
+    conn.prepare_cached(
+        "SELECT oa_id FROM oa WHERE app_id IS NOT NULL AND (state IN ('awaiting_grant', 'reauthorization_required') \
+         OR state = 'uncertain' AND next_action_at IS NULL OR set_app_id <> app_id OR reminded_step IS NOT NULL) \
+         ORDER BY set_app_id IS NULL, CASE WHEN state IN ('scheduled', 'retrying') AND set_app_id = app_id \
+         THEN refresh_token_expires_at ELSE access_token_expires_at END, oa_id",
+    )?
+    .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
+    .collect()
 }

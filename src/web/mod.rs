@@ -1,8 +1,8 @@
 //! What any HTTP server of this program needs, whatever it answers: HTTP/1.1 over a Unix socket or TCP.
 //!
 //! Who is at the other end, how many connections he has and how long he may say nothing, how often he may ask, and how often
-//! the log hears of it. What is answered, and to whom, is for others: they bring a listener ([`Accepts`]) and one who answers
-//! ([`Answers`]), and [`serve`] does the rest until the daemon stops. May import `secret`.
+//! the log hears of it. What is answered, and to whom, is for others: they bring a listener (`Accepts`) and one who answers
+//! (`Answers`), and `serve` does the rest until the daemon stops. May import `secret`.
 
 mod connections;
 mod descriptors;

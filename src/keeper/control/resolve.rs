@@ -42,10 +42,26 @@ pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> R
         events::oa_resolved(oa_id, attempt, word);
     }
     keeper.wake.notify_one();
-    tell(keeper, oa_id, resolved)
+    tell(keeper, oa_id, &resolved);
+    words(oa_id, resolved)
 }
 
-fn tell(keeper: &Keeper, oa_id: &OaId, resolved: Resolved) -> Reply {
+fn tell(keeper: &Keeper, oa_id: &OaId, resolved: &Resolved) {
+    let (refresh_at, reason) = match resolved {
+        Resolved::Gone | Resolved::Old => (None, None),
+        Resolved::Retry { retry_at } => (Some(*retry_at), None),
+        Resolved::GivenUp => (None, Some(Reason::ResponseLost)),
+        Resolved::Adopted { refresh_at, reason, .. } => (*refresh_at, *reason),
+    };
+    if let Some(refresh_at) = refresh_at {
+        events::refresh_planned(oa_id, refresh_at);
+    }
+    if let Some(reason) = reason {
+        keeper.call_person(oa_id, reason);
+    }
+}
+
+fn words(oa_id: &OaId, resolved: Resolved) -> Reply {
     match resolved {
         Resolved::Gone => nothing_to_decide(oa_id),
         Resolved::Old => Reply::Failed {
@@ -54,23 +70,13 @@ fn tell(keeper: &Keeper, oa_id: &OaId, resolved: Resolved) -> Reply {
                  changed. To read the kept answer: zalo-tokend history {oa_id} --answer ATTEMPT_ID"
             ),
         },
-        Resolved::Retry { retry_at } => {
-            events::refresh_planned(oa_id, retry_at);
+        Resolved::Retry { .. } => {
             Reply::Done { text: format!("OA {oa_id}: its refresh token is presented once more, now") }
         }
         Resolved::GivenUp => {
-            keeper.call_person(oa_id, Reason::ResponseLost);
-            let text =
-                format!("OA {oa_id}: grant consent again, then: zalo-tokend import {oa_id} < answer.json");
-            Reply::Done { text }
+            Reply::Done { text: format!("OA {oa_id}: grant consent again: zalo-tokend authorize {oa_id}") }
         }
-        Resolved::Adopted { generation, refresh_at, reason } => {
-            if let Some(refresh_at) = refresh_at {
-                events::refresh_planned(oa_id, refresh_at);
-            }
-            if let Some(reason) = reason {
-                keeper.call_person(oa_id, reason);
-            }
+        Resolved::Adopted { generation, reason, .. } => {
             let but = reason.map_or_else(String::new, |reason| {
                 format!(", but a person has to grant consent again before its access token ends ({reason})")
             });
@@ -111,7 +117,7 @@ mod tests {
     fn whoever_takes_in_half_a_set_is_told_that_consent_is_needed_again() {
         let said = |reason| {
             let resolved = Resolved::Adopted { generation: 2, refresh_at: None, reason };
-            let Reply::Done { text } = tell(&OaId::from("7"), resolved) else { panic!("it was done") };
+            let Reply::Done { text } = words(&OaId::from("7"), resolved) else { panic!("it was done") };
             text
         };
         assert!(said(Some(Reason::RefreshTokenMissing)).contains("grant consent again"));

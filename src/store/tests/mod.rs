@@ -8,6 +8,7 @@ mod consents;
 mod grants;
 mod history;
 mod managed;
+mod needing;
 mod proofs;
 mod refused_apps;
 mod resolve;
