@@ -36,6 +36,7 @@
 //! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
+//! | [`vendor`] | OAs that a vendor holds: pure words and rules of when he is asked for a link, and the door to him |
 //! | [`http`] | HTTP clients of which nothing re-sends, follows, pools or detours, and their failures in words |
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
 //! | [`oauth`] | pure: Zalo's words, in forms and in answers |
@@ -59,11 +60,12 @@
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
-//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing` and `http::is_loopback`; `simulator` imports
-//! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
-//! and know neither each other nor the keeper; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and
-//! `failpoint` import nothing of ours; `zalo` and `publish` speak through `http`. `keeper`, `publish`, `store` and
-//! `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and roll no dice: the time and every roll
+//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `vendor::terms` and `http::is_loopback`;
+//! `simulator` imports `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies
+//! below them, and know neither each other nor the keeper; `store` knows `vendor`, which imports `rotation`, `http`,
+//! `clock`, `id` and `secret`; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and `failpoint` import nothing
+//! of ours; `zalo`, `vendor` and `publish` speak through `http`. `keeper`, `publish`, `store` and `zalo` have failpoints.
+//! `oauth`, `rotation` and `vendor`, but for its door, do no IO, read no clock and roll no dice: the time and every roll
 //! are arguments.
 //!
 //! # Where to begin reading
@@ -106,4 +108,5 @@ pub mod secret;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod vendor;
 pub mod zalo;

@@ -273,7 +273,7 @@ fn said<T, E: std::fmt::Display>(result: Result<T, E>) -> Option<T> {
 fn read_as_commands_do(path: &Path) {
     let Some(direct) = said(Direct::open_to_read(path)) else { return };
     said(direct.held_apps());
-    said(direct.statuses(&managed(), &due()));
+    said(direct.statuses(&managed(), &Default::default(), &due()));
     for oa in OAS.map(OaId::from) {
         said(direct.token(&managed(), &oa, &now()));
         said(direct.history(&oa));

@@ -19,7 +19,7 @@ use super::connections::{Answers, SILENCE, talk};
 use super::routes::Entrance;
 use super::*;
 use crate::clock::{Moment, SystemClock, Time};
-use crate::id::{AppId, Fleet, Managed};
+use crate::id::{AppId, Fleet, Managed, VendorId};
 use crate::oauth::{Answer, GrantedTokens, read_token_answer};
 use crate::rotation::{Roll, Timing};
 use crate::secret::Secret;
@@ -189,6 +189,10 @@ fn at_once<'f, T: Send + 'f>(what: T) -> BoxFuture<'f, T> {
 impl Desk for Willing {
     fn managed(&self, oa_id: &OaId) -> Option<Managed> {
         (oa_id.as_str() == "7").then(|| Managed { app_id: "1".into(), name: None })
+    }
+
+    fn vendor_of(&self, oa_id: &OaId) -> Option<VendorId> {
+        (oa_id.as_str() == "held").then(|| VendorId::from("v"))
     }
 
     fn fleet(&self) -> Arc<Fleet> {

@@ -32,7 +32,7 @@ const LONGEST_URL: usize = 2_048;
 
 /// The events that hooks and webhooks may be told of: all of the log's, but for what the publishers say themselves, and
 /// `daemon.stopped`, which comes when they have ended.
-pub const EVENTS: [&str; 41] = [
+pub const EVENTS: [&str; 48] = [
     "access.denied",
     "access_token.expired",
     "api.listening",
@@ -50,6 +50,7 @@ pub const EVENTS: [&str; 41] = [
     "endpoint.certificate_refused",
     "fleet.heartbeat",
     "oa.app_changed",
+    "oa.authorized",
     "oa.awaiting_grant",
     "oa.decision_needed",
     "oa.dismissed",
@@ -74,6 +75,12 @@ pub const EVENTS: [&str; 41] = [
     "store.recovered",
     "store.slot_torn",
     "token.reported",
+    "vendor.asked_in_vain",
+    "vendor.failed",
+    "vendor.link_fetched",
+    "vendor.misconfigured",
+    "vendor.refused",
+    "vendor.released",
 ];
 
 /// One `[[publish]]`.

@@ -46,7 +46,20 @@ pub(super) static SCHEDULE: Entry =
     one("schedule", &["sweep", "heartbeat", "audit", "prune", "keep_history"]);
 pub(super) static APP: Entry =
     list("app", &["id", "secret_key_file", "secret_key_credential", "token_url", "api_url"]);
-pub(super) static OA: Entry = list("oa", &["id", "app", "name"]);
+pub(super) static VENDOR: Entry = list(
+    "vendor",
+    &[
+        "id",
+        "base_url",
+        "api_key_file",
+        "api_key_credential",
+        "style",
+        "renew_before",
+        "lifetime",
+        "link_hosts",
+    ],
+);
+pub(super) static OA: Entry = list("oa", &["id", "app", "vendor", "name", "authorized_at"]);
 pub(super) static API: Entry = one(
     "api",
     &["socket", "mode", "group", "listen", "allow_remote", "rate", "max_connections", "oa_metrics"],
@@ -73,11 +86,11 @@ pub(super) static PUBLISH: Entry = list(
 );
 
 /// All sections, in the order in which they are taught.
-pub(super) static SECTIONS: [&Entry; 11] =
-    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &OA, &API, &ACCESS, &PUBLISH];
+pub(super) static SECTIONS: [&Entry; 12] =
+    [&STORE, &LOG, &REFRESH, &HTTP, &REFRESH_TOKEN, &SCHEDULE, &APP, &VENDOR, &OA, &API, &ACCESS, &PUBLISH];
 
 /// Names under which people write a secret into a config file.
-const SECRET_KEYS: [&str; 12] = [
+const SECRET_KEYS: [&str; 14] = [
     "secret",
     "secret_key",
     "app_secret",
@@ -90,6 +103,8 @@ const SECRET_KEYS: [&str; 12] = [
     "code",
     "code_verifier",
     "password",
+    "api_key",
+    "apikey",
 ];
 
 /// Does a key of this name hold a secret of an app?
@@ -106,6 +121,11 @@ pub(super) fn advice_for_secret(key: &str) -> Option<&'static str> {
         Some(
             "secrets are never written inline: put it alone into a file of mode 0600 and name that file with \
              `secret_key_file` in [[app]] (or `secret_key_credential` under systemd)",
+        )
+    } else if matches!(key.as_str(), "api_key" | "apikey") {
+        Some(
+            "secrets are never written inline: put it alone into a file of mode 0600 and name that file with \
+             `api_key_file` in [[vendor]] (or `api_key_credential` under systemd)",
         )
     } else {
         Some(

@@ -12,11 +12,12 @@ use super::overview::{self, AppStatus};
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
-use super::{connection, file, read_only, resolve, wal};
+use super::{connection, file, read_only, resolve, vendor, wal};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AttemptId, Fleet, OaId};
 use crate::rotation::Timing;
+use crate::vendor::VendorOas;
 
 /// A store opened by a command.
 pub struct Direct {
@@ -79,14 +80,22 @@ impl Direct {
         timing: &Timing,
         now: &Reading,
     ) -> Result<Imported, StoreError> {
+        self.write(|tx| import::import(tx, import, timing, now))
+    }
+
+    /// Does it in one durable transaction.
+    pub(super) fn write<T>(
+        &mut self,
+        verb: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let conn = self.conn.as_mut().ok_or(StoreError::Closed)?;
         let transact = |conn: &mut Connection| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let imported = import::import(&tx, import, timing, now)?;
+            let done = verb(&tx)?;
             failpoint::pass("import.committing");
             tx.commit()?;
             failpoint::pass("import.committed");
-            Ok(imported)
+            Ok(done)
         };
         transact(conn).map_err(|error| classify(&error))
     }
@@ -95,8 +104,15 @@ impl Direct {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn statuses(&self, managed: &Fleet, now: &Reading) -> Result<Vec<OaStatus>, StoreError> {
-        self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, view::Page::WHOLE, now))
+    pub fn statuses(
+        &self,
+        managed: &Fleet,
+        vendor_oas: &VendorOas,
+        now: &Reading,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        let whole = view::Page::WHOLE;
+        let shown = self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, whole, now))?;
+        Ok(vendor::as_configured(shown, managed, vendor_oas, now))
     }
 
     /// The apps that are held back.

@@ -272,7 +272,7 @@ impl World {
         let mut statuses = Vec::new();
         self.with_reader(|world, reader| {
             let now = world.clocks.read();
-            statuses = reader.statuses(&world.fleet.oas, &now).unwrap_or_default();
+            statuses = reader.statuses(&world.fleet.oas, &Default::default(), &now).unwrap_or_default();
             Ok(())
         })?;
         for status in &statuses {
