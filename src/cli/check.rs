@@ -17,7 +17,7 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     Direct::check_place(&config.store_path)?;
     let now = clock.read();
     let store = Direct::open_to_read(&config.store_path)?;
-    let oas = store.statuses(&keeper::managed(config), &config.vendor_oas, &now)?;
+    let oas = store.statuses(&keeper::managed(config), &keeper::at_vendors(config), &now)?;
     let managed = config.oas.len();
     let apps = config.apps.len();
     print(&format!(

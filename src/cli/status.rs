@@ -118,7 +118,7 @@ fn by_api(socket: &Path, wanted: Option<&str>) -> Result<Seen, Trouble> {
 /// What the store tells.
 fn by_store(config: &Config, wanted: Option<&str>, now: &Reading) -> Result<Seen, Failure> {
     let store = Direct::open_to_read(&config.store_path)?;
-    let mut oas = store.statuses(&keeper::managed(config), &config.vendor_oas, now)?;
+    let mut oas = store.statuses(&keeper::managed(config), &keeper::at_vendors(config), now)?;
     if let Some(wanted) = wanted {
         oas.retain(|oa| oa.oa_id.as_str() == wanted);
         if oas.is_empty() {

@@ -10,6 +10,7 @@ use super::medium::{self, Medium};
 use super::open_error::{OpenError, sql_error};
 use super::overview::{self, AppStatus};
 use super::slots::Slots;
+use super::vendor::AtVendors;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
 use super::{connection, file, read_only, resolve, vendor, wal};
@@ -17,7 +18,6 @@ use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AttemptId, Fleet, OaId};
 use crate::rotation::Timing;
-use crate::vendor::VendorOas;
 
 /// A store opened by a command.
 pub struct Direct {
@@ -107,12 +107,12 @@ impl Direct {
     pub fn statuses(
         &self,
         managed: &Fleet,
-        vendor_oas: &VendorOas,
+        at_vendors: &AtVendors,
         now: &Reading,
     ) -> Result<Vec<OaStatus>, StoreError> {
         let whole = view::Page::WHOLE;
         let shown = self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, whole, now))?;
-        Ok(vendor::as_configured(shown, managed, vendor_oas, now))
+        Ok(vendor::as_configured(shown, managed, at_vendors, now))
     }
 
     /// The apps that are held back.

@@ -120,7 +120,7 @@ impl Stage {
         let store = Direct::open_to_read(&self.config.store_path)?;
         let statuses = store.statuses(
             &keeper::managed(&self.config),
-            &self.config.vendor_oas,
+            &keeper::at_vendors(&self.config),
             &SystemClock::new().read(),
         )?;
         let mut held = store.held_apps()?.into_iter();

@@ -1,8 +1,7 @@
 //! Stores of older versions, with rows in them.
 
 use super::*;
-use crate::store::Direct;
-use crate::vendor::VendorOas;
+use crate::store::{AtVendors, Direct};
 
 /// A store of the first version with an OA and a blocked app.
 fn fill_first_version(conn: &Connection) {
@@ -45,7 +44,7 @@ fn i10_a_token_is_handed_out_of_a_store_that_waits_for_its_daemon_to_be_upgraded
     let store = Direct::open_to_read(&path).expect("opened");
     let token = store.token(&managed, &oa(), &at(START)).expect("read");
     assert!(matches!(token, TokenAnswer::Valid(valid) if valid.generation == 7), "as it stands");
-    let status = store.statuses(&managed, &VendorOas::new(), &at(START)).expect("read").remove(0);
+    let status = store.statuses(&managed, &AtVendors::default(), &at(START)).expect("read").remove(0);
     assert_eq!((status.state, status.granted_at), (State::Blocked, None));
     assert_eq!(store.history(&oa()).expect("read").len(), 0);
     let version: i64 = Connection::open(&path)

@@ -4,14 +4,14 @@ use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::reason;
-use super::refused;
 use super::rows::{self, VendorOaRow};
+use super::{AtVendors, refused};
 use crate::clock::{Reading, Time};
 use crate::id::{Fleet, OaId, VendorId};
 use crate::rotation::Reason;
 use crate::store::reauthorization::Reauthorization;
 use crate::store::view::{OaStatus, State};
-use crate::vendor::{Need, Trouble, VendorOas};
+use crate::vendor::{Need, Trouble};
 
 /// How it is seen.
 struct Seen {
@@ -135,21 +135,24 @@ pub(in super::super) fn page(
 pub(in super::super) fn as_configured(
     shown: Vec<OaStatus>,
     managed: &Fleet,
-    vendor_oas: &VendorOas,
+    at_vendors: &AtVendors,
     now: &Reading,
 ) -> Vec<OaStatus> {
     let mut shown: BTreeMap<OaId, OaStatus> =
         shown.into_iter().map(|status| (status.oa_id.clone(), status)).collect();
     for (oa_id, status) in shown.iter_mut().filter(|(_, status)| status.vendor.is_some()) {
-        if !vendor_oas.contains_key(oa_id) && !managed.contains_key(oa_id) {
+        if !at_vendors.oas.contains_key(oa_id) && !managed.contains_key(oa_id) {
             (status.state, status.reason, status.reauthorization) = (State::Unmanaged, None, None);
         }
     }
-    for (oa_id, oa) in vendor_oas {
+    for (oa_id, oa) in at_vendors.oas.iter() {
         let known = shown.get(oa_id).filter(|status| status.vendor.as_ref() == Some(&oa.vendor_id));
         if known.is_none_or(|status| status.state == State::Unmanaged) {
             let mut row = VendorOaRow::new(oa_id.clone(), oa.vendor_id.clone(), now);
             row.name = oa.name.as_deref().map(str::to_owned);
+            if let Some(terms) = at_vendors.terms.get(&oa.vendor_id) {
+                row.course.take_over(oa.authorized_at, terms, now.time);
+            }
             shown.insert(oa_id.clone(), status_of(row, false, now));
         }
     }
