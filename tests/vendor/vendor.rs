@@ -153,7 +153,7 @@ async fn serve(
         Reply::Cut => drop(stream),
         Reply::Stall => {
             let mut rest = [0; 1];
-            stream.read(&mut rest).await.ok();
+            stream.read_exact(&mut rest).await.ok();
         }
     }
 }

@@ -255,6 +255,10 @@ impl World {
             | Reason::AppBraked
             | Reason::AppChanged
             | Reason::RowUnreadable
+            | Reason::ConsentDue
+            | Reason::Disconnected
+            | Reason::VendorMisconfigured
+            | Reason::VendorRefused
             | Reason::Error(_) => false,
         };
         let Some(set) = self.truth.current(oa_id).filter(|_| is_said_of_the_token) else { return Ok(()) };

@@ -50,10 +50,10 @@ pub(super) fn misconfigured(oa_id: &OaId, vendor: &VendorId, detail: &str, said:
     );
 }
 
-pub(super) fn refused(oa_id: &OaId, vendor: &VendorId, detail: &str, said: &Said) {
+pub(super) fn refused(vendor: &VendorId, detail: &str, said: &Said) {
     let Said { code, message, referent_id } = said;
     error!(
-        event = "vendor.refused", %oa_id, %vendor, detail, code, vendor_message = message, referent_id,
+        event = "vendor.refused", %vendor, detail, code, vendor_message = message, referent_id,
         "the vendor refuses the API key; all its OAs wait. Correct it and reload; one OA tries once an hour"
     );
 }

@@ -123,9 +123,7 @@ fn tell_link(asked: &Asked, outcome: &Outcome, effect: &LinkEffect, said: &Said)
         (Outcome::Misconfigured(detail), LinkEffect::Misconfigured) => {
             events::misconfigured(oa_id, vendor_id, detail, said);
         }
-        (Outcome::Refused(detail), LinkEffect::Refused(true)) => {
-            events::refused(oa_id, vendor_id, detail, said)
-        }
+        (Outcome::Refused(detail), LinkEffect::Refused(true)) => events::refused(vendor_id, detail, said),
         (Outcome::Failed(detail), LinkEffect::Failed(retry_at)) => {
             events::failed(oa_id, vendor_id, question.word(), detail, *retry_at, said);
         }
@@ -154,7 +152,7 @@ fn tell_look(asked: &Asked, outcome: &ShopOutcome, effect: &LookEffect, said: &S
             events::failed(oa_id, vendor_id, question.word(), detail, None, said);
         }
         (ShopOutcome::Refused(detail), LookEffect::Refused(true)) => {
-            events::refused(oa_id, vendor_id, detail, said);
+            events::refused(vendor_id, detail, said);
         }
         (
             _,

@@ -61,7 +61,7 @@ impl Bench {
     fn asked(&self, oa: &str, occasion: Occasion, now: Time) -> Asked {
         match self.take_up(oa, occasion, now) {
             TakenUp::Ask(asked) => asked,
-            other => panic!("{other:?}"),
+            other @ (TakenUp::Nothing | TakenUp::LinkIsOut(_)) => panic!("{other:?}"),
         }
     }
 
