@@ -83,6 +83,11 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
         return print(&format!("no OA is configured; add one to {}\n", means.file.display()));
     }
     let mut text = fleet::table(&oas, now.time);
+    for oa in &oas {
+        if let Some(url) = oa.reauthorization.as_ref().and_then(|asked| asked.url.as_ref()) {
+            text.push_str(&format!("OA {}: consent is granted at {url}\n", oa.oa_id));
+        }
+    }
     for app in &held_apps {
         let AppStatus { app_id, state, since, trial_at } = app;
         let since = fleet::relative(Some(*since), now.time);

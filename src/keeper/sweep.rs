@@ -105,7 +105,7 @@ impl Keeper {
             self.start_refreshes(look.due);
             self.start_questions(&look.uncertain);
         }
-        let vendors = self.start_at_vendors().await?;
+        let vendors = self.start_at_vendors().await;
         let next = look.until_next.into_iter().chain(vendors).min();
         Ok((has_swept, self.until_next(next).clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
     }

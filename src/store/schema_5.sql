@@ -15,6 +15,7 @@ CREATE TABLE vendor_oa (
     authorized_at   INTEGER,                -- when it was given last; NULL: nobody knows
     ends_at         INTEGER,
     is_end_told     INTEGER NOT NULL DEFAULT 0,
+    outdated_end    INTEGER,                -- told before a person said that consent was given
     due_at          INTEGER,
     is_disconnected INTEGER NOT NULL DEFAULT 0,
     link            TEXT,

@@ -145,6 +145,8 @@ pub fn read_shop(status: u16, body: &[u8], key: &Secret, now: Time) -> ShopAnswe
     let answers = || format!("the vendor answers {status}");
     let outcome = match (class(status), parsed) {
         (Class::Empty | Class::Wrong, _) => ShopOutcome::NotTold(answers()),
+        // A key that is known and may not ask this may still ask for links.
+        (Class::Refused, _) if status == 403 => ShopOutcome::NotTold(answers()),
         (Class::Refused, _) => ShopOutcome::Refused(answers()),
         (Class::Failed, _) => ShopOutcome::Failed(answers()),
         (Class::Well, Err(_)) => ShopOutcome::Failed("the answer is no JSON".to_owned()),
@@ -332,7 +334,8 @@ mod tests {
         let of = |status: u16, body: &str| read_shop(status, body.as_bytes(), &key(), NOW).outcome;
         assert!(matches!(of(404, "{}"), ShopOutcome::NotTold(_)));
         assert!(matches!(of(200, "{\"data\":\"P\"}"), ShopOutcome::NotTold(_)));
-        assert!(matches!(of(403, "{}"), ShopOutcome::Refused(_)));
+        assert!(matches!(of(401, "{}"), ShopOutcome::Refused(_)));
+        assert!(matches!(of(403, "{}"), ShopOutcome::NotTold(_)), "this question alone");
         assert!(matches!(of(503, "{}"), ShopOutcome::Failed(_)));
         assert!(matches!(of(200, "<html>"), ShopOutcome::Failed(_)));
     }

@@ -87,6 +87,8 @@ pub struct Course {
     pub authorized_at: Option<Time>,
     /// When it ends.
     pub end: Option<End>,
+    /// What the vendor told of the end before a person said that consent was given: until he tells another, he does not know.
+    pub outdated_end: Option<Time>,
     /// When the next consent is due.
     pub due_at: Option<Time>,
     /// The vendor says that it is disconnected.
@@ -151,10 +153,19 @@ impl Course {
     /// Consent was given then. `told`: the vendor says when it ends.
     pub fn authorize(&mut self, at: Time, told: Option<Time>, terms: &Terms, now: Time) {
         let written = self.written;
+        let before = self.end.filter(|end| end.is_told).map(|end| end.at).or(self.outdated_end);
+        let outdated_end = before.filter(|_| told.is_none());
         let poll_at = terms.style.tells_how_an_oa_stands().then(|| now.plus(LOOK));
         let reckoned = End { at: at.plus(terms.lifetime), is_told: false };
         let end = told.map_or(reckoned, |at| End { at, is_told: true });
-        *self = Course { written, authorized_at: Some(at), end: Some(end), poll_at, ..Course::default() };
+        *self = Course {
+            written,
+            authorized_at: Some(at),
+            end: Some(end),
+            outdated_end,
+            poll_at,
+            ..Course::default()
+        };
         self.plan(terms, now);
     }
 
@@ -328,7 +339,7 @@ impl Course {
 
     fn be_connected(&mut self, shop: &Shop, terms: &Terms, now: Time) -> ShopNews {
         let is_needed = self.need(now).is_some();
-        let end = shop.expires_at;
+        let end = shop.expires_at.filter(|at| self.outdated_end != Some(*at));
         let is_due = end.is_some_and(|at| terms.due_at(at) <= now);
         let is_given = match end {
             None => self.is_disconnected,
@@ -345,7 +356,7 @@ impl Course {
         }
         if let Some(at) = end {
             self.end = Some(End { at, is_told: true });
-            self.is_disconnected = false;
+            (self.is_disconnected, self.outdated_end) = (false, None);
             if !is_due {
                 (self.trouble, self.failures) = (None, 0);
             }
@@ -556,6 +567,25 @@ mod tests {
         assert_eq!(course.authorized_at, Some(NOW), "an older one");
         course.take_over(Some(NOW.plus(500 * DAY)), &ETELECOM, NOW.plus(DAY));
         assert_eq!(course.authorized_at, Some(NOW.plus(DAY)), "none is given in the future");
+    }
+
+    #[test]
+    fn what_a_person_said_counts_until_the_vendor_tells_another_end() {
+        let mut course = given(80, &INTERITS);
+        let old = NOW.plus(10 * DAY);
+        course.look(&connected(old), &INTERITS, NOW, ROLL);
+        course.authorize(NOW, None, &INTERITS, NOW);
+        assert_eq!(course.look(&connected(old), &INTERITS, NOW.plus(DAY), ROLL), ShopNews::None);
+        assert_eq!(
+            (course.need(NOW.plus(DAY)), course.end.map(|end| end.at)),
+            (None, Some(NOW.plus(90 * DAY)))
+        );
+        let other = old.plus(DAY);
+        course.look(&connected(other), &INTERITS, NOW.plus(DAY), ROLL);
+        assert_eq!(
+            (course.need(NOW.plus(DAY)), course.end.map(|end| end.at)),
+            (Some(Need::Due), Some(other))
+        );
     }
 
     #[test]

@@ -40,6 +40,8 @@ async fn a_link_is_fetched_when_consent_is_due_exactly_as_the_vendor_wants_to_be
     assert_eq!((&status["app_id"], &status["vendor"]), (&json!(null), &json!("v")));
     assert_eq!(status["reauthorization"]["url"], LINK);
     assert_eq!(status["reauthorization"]["deadline"], status["refresh_token_expires_at"]);
+    let table = harness::text(&bench.run(&["status"]).await.stdout);
+    assert!(table.contains(&format!("OA 1: consent is granted at {LINK}\n")), "{table}");
     let other = bench.status("2").await;
     assert_eq!((&other["state"], &other["reauthorization"]), (&json!("scheduled"), &json!(null)));
     assert!(vendor.links_of("2").is_empty(), "it is not due");

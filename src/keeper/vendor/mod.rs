@@ -75,8 +75,15 @@ impl Keeper {
         self.settings().at_vendors.oas.get(oa_id).map(|oa| oa.vendor_id.clone())
     }
 
-    /// Starts what is due, and says how long until there is more.
-    pub(super) async fn start_at_vendors(self: &Arc<Keeper>) -> Result<Option<Duration>, StoreError> {
+    /// Starts what is due, and says how long until there is more. Whatever stands against it is no matter of a refresh.
+    pub(super) async fn start_at_vendors(self: &Arc<Keeper>) -> Option<Duration> {
+        self.start_what_is_due().await.unwrap_or_else(|error| {
+            tracing::debug!(%error, "it cannot be read what is due at vendors");
+            None
+        })
+    }
+
+    async fn start_what_is_due(self: &Arc<Keeper>) -> Result<Option<Duration>, StoreError> {
         let has_none = self.settings().at_vendors.oas.is_empty();
         // What could not be stored would be asked again and again.
         if has_none || self.is_stopping() || !self.is_store_well() {

@@ -47,7 +47,7 @@ impl VendorOaRow {
 
 const COLUMNS: &str = "oa_id, vendor_id, is_managed, name, written_at, authorized_at, ends_at, is_end_told, due_at, \
      is_disconnected, link, link_since, needed_since, trouble, failures, polls, look_failures, last_error, ask_at, poll_at, \
-     planned_at, planned_uptime, planned_boot, reminded_step";
+     planned_at, planned_uptime, planned_boot, reminded_step, outdated_end";
 
 pub(super) fn load(conn: &Connection, oa_id: &OaId) -> rusqlite::Result<Option<VendorOaRow>> {
     conn.prepare_cached(&format!("SELECT {COLUMNS} FROM vendor_oa WHERE oa_id = ?1"))?
@@ -79,6 +79,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<VendorOaRow> {
             Some(at) => Some(End { at, is_told: row.get(7)? }),
             None => None,
         },
+        outdated_end: time(24)?,
         due_at: time(8)?,
         is_disconnected: row.get(9)?,
         link: text(10)?.zip(time(11)?).map(|(url, since)| Link { url, since }),
@@ -109,6 +110,7 @@ pub(super) fn save(tx: &Connection, row: &VendorOaRow, now: &Reading) -> rusqlit
         written,
         authorized_at,
         end,
+        outdated_end,
         due_at,
         is_disconnected,
         link,
@@ -126,7 +128,7 @@ pub(super) fn save(tx: &Connection, row: &VendorOaRow, now: &Reading) -> rusqlit
         "INSERT OR REPLACE INTO vendor_oa ({COLUMNS}) VALUES (:oa_id, :vendor_id, :is_managed, :name, :written_at, \
          :authorized_at, :ends_at, :is_end_told, :due_at, :is_disconnected, :link, :link_since, :needed_since, :trouble, \
          :failures, :polls, :look_failures, :last_error, :ask_at, :poll_at, :planned_at, :planned_uptime, :planned_boot, \
-         :reminded_step)"
+         :reminded_step, :outdated_end)"
     ))?
     .execute(named_params! {
         ":oa_id": oa_id.as_str(),
@@ -152,6 +154,7 @@ pub(super) fn save(tx: &Connection, row: &VendorOaRow, now: &Reading) -> rusqlit
         ":planned_at": now.time.as_millis(),
         ":planned_uptime": millis(now.uptime.0),
         ":planned_boot": &*now.boot,
+        ":outdated_end": millis_of(outdated_end),
         ":reminded_step": reminded_step.map(|step| step.as_secs()),
     })?;
     Ok(())
