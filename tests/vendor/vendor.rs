@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -77,6 +78,14 @@ pub struct Vendor {
     asked: Arc<Mutex<Vec<Asked>>>,
     answer: Arc<Mutex<Box<Answer>>>,
     changed: watch::Receiver<usize>,
+    at_once: Arc<AtOnce>,
+}
+
+/// How many questions there are at once.
+#[derive(Default)]
+struct AtOnce {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Vendor {
@@ -87,17 +96,22 @@ impl Vendor {
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
         let (tell, changed) = watch::channel(0);
         let (own_asked, own_answer, tell) = (Arc::clone(&asked), Arc::clone(&answer), Arc::new(tell));
+        let at_once = Arc::<AtOnce>::default();
+        let own_at_once = Arc::clone(&at_once);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(
-                    stream,
-                    Arc::clone(&own_asked),
-                    Arc::clone(&own_answer),
-                    Arc::clone(&tell),
-                ));
+                let (asked, answer, tell) =
+                    (Arc::clone(&own_asked), Arc::clone(&own_answer), Arc::clone(&tell));
+                let at_once = Arc::clone(&own_at_once);
+                tokio::spawn(async move {
+                    let now = at_once.now.fetch_add(1, Ordering::SeqCst) + 1;
+                    at_once.most.fetch_max(now, Ordering::SeqCst);
+                    serve(stream, asked, answer, tell).await;
+                    at_once.now.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        Vendor { address, asked, answer, changed }
+        Vendor { address, asked, answer, changed, at_once }
     }
 
     /// From now on it is answered so.
@@ -107,6 +121,11 @@ impl Vendor {
 
     pub fn asked(&self) -> Vec<Asked> {
         lock(&self.asked).clone()
+    }
+
+    /// The most questions that there were at once.
+    pub fn most_at_once(&self) -> usize {
+        self.at_once.most.load(Ordering::SeqCst)
     }
 
     /// The questions for a link for this OA.
