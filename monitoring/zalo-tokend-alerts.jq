@@ -1,7 +1,7 @@
 # Reads the log of zalo-tokend as raw lines (jq -nRr) and says what somebody has to know.
 #
 # One pass: each line is folded into a small state, which holds what is open at that moment, by subject ("oa 123",
-# "app 456", "daemon") and kind; nothing else of a line is kept. An alert is a thing that is still open at the end,
+# "app 456", "vendor x", "daemon") and kind; nothing else of a line is kept. An alert is a thing that is still open at the end,
 # if it has been for long enough at $now.
 #
 # In:  $now              seconds since 1970
@@ -14,8 +14,8 @@
 
 # ---- what is opened, and what ends it ----------------------------------------------------------------------------
 
-# A set that a person brought in, a refresh that came through, a decision: after these an OA goes on.
-def mended: ["oa.imported", "refresh.succeeded", "oa.resolved"];
+# A set that a person brought in, a refresh that came through, a decision, a consent to a vendor: after these an OA goes on.
+def mended: ["oa.imported", "refresh.succeeded", "oa.resolved", "oa.authorized"];
 
 # Kind of what is open → the events of the same subject that end it. What is not in here ends by itself, when
 # nothing was said of it for $error_window.
@@ -25,9 +25,11 @@ def endings: {
   "oa.unreadable": mended,
   "oa.app_changed": (mended + ["refresh.planned", "refresh.started"]),
   "access_token.expired": mended,
-  "refresh_token.expiring": ["oa.imported", "refresh.succeeded"],
+  "refresh_token.expiring": ["oa.imported", "refresh.succeeded", "oa.authorized"],
   "app.refused": ["app.released"],
   "app.braked": ["app.released"],
+  "vendor.refused": ["vendor.released"],
+  "vendor.misconfigured": ["vendor.link_fetched", "oa.authorized"],
   "api.unavailable": ["api.listening", "daemon.started"],
   "store.failed": ["store.recovered", "daemon.ready"],
   "config.rejected": ["config.reloaded", "daemon.ready"],
@@ -38,7 +40,8 @@ def endings: {
 def seconds: if type == "string" then (.[0:19] + "Z" | try fromdateiso8601 catch null) else null end;
 
 def subject:
-  if .oa_id != null then "oa \(.oa_id)" elif .app_id != null then "app \(.app_id)" else "daemon" end;
+  if .oa_id != null then "oa \(.oa_id)" elif .app_id != null then "app \(.app_id)"
+  elif .vendor != null then "vendor \(.vendor)" else "daemon" end;
 
 # The kinds that a line opens. An OA that fails and one whose fate is unknown both go without a new token: what goes
 # back and forth between the two is "failing" all the while.
@@ -82,7 +85,7 @@ def before_counting($heartbeat): (.last | seconds) + 60 < ($heartbeat.timestamp 
 def end_uncounted($heartbeat):
   [ (if $heartbeat.uncertain == 0 then "uncertain" else empty end),
     (if $heartbeat.reauthorization_required == 0 then "oa.reauthorization_required" else empty end),
-    (if $heartbeat.blocked == 0 then "app.refused" else empty end),
+    (if $heartbeat.blocked == 0 then "app.refused", "vendor.refused" else empty end),
     (if [$heartbeat | .retrying, .presenting, .uncertain, .blocked] == [0, 0, 0, 0] then "failing" else empty end)
   ] as $over
   | if .open == {} or $over == [] then .

@@ -1,4 +1,4 @@
-//! Names of things: an OA, an app, an attempt. Newtypes, so that one is never handed where another belongs.
+//! Names of things: an OA, an app, a vendor, an attempt. Newtypes, so that one is never handed where another belongs.
 //! Imports nothing of ours.
 
 use std::borrow::Borrow;
@@ -63,6 +63,11 @@ name! {
 name! {
     /// A Zalo app, by the number that Zalo gave it.
     AppId
+}
+
+name! {
+    /// A vendor who holds OAs, as the config calls him.
+    VendorId
 }
 
 /// An OA as the config has it. Large fleets are kept in memory as these, once.

@@ -34,10 +34,12 @@
 //! | [`keeper`] | the daemon: sweep, claim, attempt, questions, recovery, reload, the control socket, the log's events, signals, systemd |
 //! | [`publish`] | tokens in files, events to programs and servers: it reads what is durable, and no refresh waits for it |
 //! | [`api`] | the consumers' API: tokens and states over a socket, who may do what, and reports of what was refused; what only the keeper can do it asks of him |
+//! | [`authorize`] | where people come with their consent: the address that Zalo sends them back to, and our own links; what comes of it he asks the keeper |
 //! | [`page`] | pure: what people see in a browser, as HTML in two languages, out of which no text breaks |
 //! | [`web`] | what any HTTP server here needs: who is at the other end, how many connections there are, how often one may ask |
 //! | [`store`] | SQLite: one synchronous function a transaction; the spill slots |
 //! | [`zalo`] | the door to Zalo: the token endpoint behind its gate, and the question |
+//! | [`vendor`] | OAs that a vendor holds: pure words and rules of when he is asked for a link, and the door to him |
 //! | [`http`] | HTTP clients of which nothing re-sends, follows, pools or detours, and their failures in words |
 //! | [`rotation`] | pure: what to do next, what an exchange means, what a proof is |
 //! | [`oauth`] | pure: Zalo's words, in forms and in answers |
@@ -61,13 +63,15 @@
 //! ```
 //!
 //! `cli` may import everything, `keeper` everything but `cli` and `simulator`. `store` and `zalo` do not know each
-//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`; `simulator` imports
-//! `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`, `telemetry` and what lies below them,
-//! and know neither each other nor the keeper; `api` answers through `web`, which imports `secret`, and shows people
-//! what `page` writes, which imports `store`, `clock` and `id`; `telemetry` imports
-//! `clock`; `http`, `clock`, `secret`, `id` and `failpoint` import nothing of ours; `zalo` and `publish` speak through
-//! `http`. `keeper`, `publish`, `store` and `zalo` have failpoints. `oauth` and `rotation` do no IO, read no clock and
-//! roll no dice: the time and every roll are arguments.
+//! other. `config` imports `clock`, `secret`, `id`, `rotation::timing`, `vendor::terms`, `oauth::is_verifier` and
+//! `http::is_loopback`; `simulator` imports `clock`, `secret` and `id`; `api` and `publish` import `store`, `config`,
+//! `telemetry` and what lies below them, and know neither each other nor the keeper; `authorize` imports `config`, `oauth`
+//! and what lies below them, and `api` of it why nobody is sent to consent; both answer through `web`, which imports
+//! `secret`, and show people what `page` writes, which imports `store`, `clock` and `id`; `store` knows `vendor`, which
+//! imports `rotation`, `http`, `clock`, `id` and `secret`; `telemetry` imports `clock`; `http`, `clock`, `secret`, `id` and
+//! `failpoint` import nothing of ours; `zalo`, `vendor` and `publish` speak through `http`. `keeper`, `publish`, `store`
+//! and `zalo` have failpoints. `oauth`, `rotation` and `vendor`, but for its door, do no IO, read no clock and roll no
+//! dice: the time and every roll are arguments.
 //!
 //! # Where to begin reading
 //!
@@ -111,5 +115,6 @@ pub mod secret;
 pub mod simulator;
 pub mod store;
 pub mod telemetry;
+pub mod vendor;
 pub mod web;
 pub mod zalo;

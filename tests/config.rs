@@ -206,7 +206,8 @@ fn the_example_names_every_key() {
     let contract = "path level format before_expiry jitter timeout max_in_flight retry_first retry_max settle \
         socket group mode listen allow_remote rate max_connections oa_metrics user uid gid token_file oas verbs \
         unprovable proxy ca_file lifetime remind sweep heartbeat audit prune keep_history id secret_key_file \
-        secret_key_credential token_url api_url app name";
+        secret_key_credential token_url api_url app name base_url api_key_file api_key_credential style renew_before \
+        link_hosts vendor authorized_at";
     for key in contract.split_whitespace() {
         let is_there =
             EXAMPLE.lines().any(|line| line.trim_start_matches('#').starts_with(&format!("{key} = ")));
@@ -406,6 +407,84 @@ fn ids_are_text_and_stand_once() {
     ]);
 }
 
+/// A vendor and an OA of his; they take the lines 1 to 7.
+const AT_A_VENDOR: &str = "[[vendor]]\nid = \"v\"\nbase_url = \"https://v.example/x/\"\napi_key_file = \"app.secret\"\n\
+     [[oa]]\nid = \"34\"\nvendor = \"v\"\n";
+
+#[test]
+fn a_vendor_and_his_oas_are_taken_over() {
+    use zalo_tokend::vendor::{Style, Terms};
+    let place = Place::new();
+    let config = place
+        .accepted(&format!("{AT_A_VENDOR}name = \"B\"\nauthorized_at = \"2026-09-01T08:00:00+07:00\"\n"));
+    let vendor = config.vendors.values().next().expect("a vendor");
+    assert_eq!((vendor.id.as_str(), vendor.base_url.as_str()), ("v", "https://v.example/x"));
+    assert_eq!(vendor.api_key.as_ref().map(|key| key.expose()), Some(SECRET));
+    let terms = Terms { style: Style::Interits, renew_before: 14 * DAY, lifetime: 90 * DAY };
+    assert_eq!(vendor.terms, terms);
+    let hosts: Vec<&str> = vendor.link_hosts.iter().map(String::as_str).collect();
+    assert_eq!(hosts, ["id.zalo.me", "oauth.zaloapp.com", "v.example"]);
+    let (oa_id, oa) = config.vendor_oas.iter().next().expect("an OA");
+    assert_eq!((oa_id.as_str(), oa.vendor_id.as_str(), oa.name.as_deref()), ("34", "v", Some("B")));
+    assert_eq!(oa.authorized_at.map(|at| at.to_string()).as_deref(), Some("2026-09-01T01:00:00Z"));
+    assert!(config.oas.is_empty() && config.warnings().is_empty(), "{:?}", config.warnings());
+
+    let more = "style = \"sencloud\"\nrenew_before = \"1s\"\nlifetime = \"3s\"\nlink_hosts = [\"A.Example\"]\n[[oa]]";
+    let config = place.accepted(&AT_A_VENDOR.replace("[[oa]]", more));
+    let vendor = config.vendors.values().next().expect("a vendor");
+    let second = Duration::from_secs(1);
+    assert_eq!(vendor.terms, Terms { style: Style::Sencloud, renew_before: second, lifetime: 3 * second });
+    assert_eq!(vendor.link_hosts.iter().next().map(String::as_str), Some("a.example"));
+    assert_eq!(config.warnings().len(), 2, "{:?}", config.warnings());
+}
+
+#[test]
+fn mistakes_about_vendors_are_told() {
+    let with = |old: &str, new: &str| AT_A_VENDOR.replace(old, new);
+    check_rows(&[
+        (
+            &format!("{FLEET}{}", with("vendor = \"v\"", "app = \"12\"\nvendor = \"v\"").replace("34", "35")),
+            "14:10",
+            "`app` and `vendor` are both here",
+        ),
+        (&with("vendor = \"v\"\n", ""), "5:1", "this [[oa]] has no `app`; add app = \"…\", or vendor"),
+        (&with("vendor = \"v\"", "vendor = \"w\""), "7:10", "no [[vendor]] with the id w"),
+        (
+            &with("vendor = \"v\"", "vendor = \"v\"\nauthorized_at = \"yesterday\""),
+            "8:17",
+            "no point in time",
+        ),
+        (
+            &with("vendor = \"v\"", "vendor = \"v\"\nauthorized_at = 2026-09-01T08:00:00Z"),
+            "8:17",
+            "is a date or time, not text",
+        ),
+        (&format!("{FLEET}authorized_at = \"2026-09-01T08:00:00Z\"\n"), "7:17", "means nothing beside `app`"),
+        (&format!("{FLEET}{AT_A_VENDOR}"), "12:6", "the OA 34 is here a second time; it stands in line 5"),
+        (
+            &format!("{AT_A_VENDOR}{}", with("[[oa]]\nid = \"34\"\nvendor = \"v\"\n", "")),
+            "9:6",
+            "the vendor v is here a second time",
+        ),
+        (&with("base_url = \"https://v.example/x/\"\n", ""), "1:1", "this [[vendor]] has no `base_url`"),
+        (&with("https://v", "http://v"), "3:12", "is http:// to another host"),
+        (&with("https://v", "https://u:p@v"), "3:12", "a user or password"),
+        (&with("api_key_file = \"app.secret\"\n", ""), "1:1", "this [[vendor]] names no secret"),
+        (
+            &with("api_key_file = \"app.secret\"", "api_key_file = \"a\"\napi_key_credential = \"b\""),
+            "5:22",
+            "are both here",
+        ),
+        (&with("app.secret", "not-there"), "4:16", "there is no such file"),
+        (&with("[[oa]]", "style = \"interit\"\n[[oa]]"), "5:9", "did you mean \"interits\"?"),
+        (&with("[[oa]]", "renew_before = \"0s\"\n[[oa]]"), "5:16", "too short"),
+        (&with("[[oa]]", "lifetime = \"4000d\"\n[[oa]]"), "5:12", "too long"),
+        (&with("[[oa]]", "link_hosts = [\"https://a.example\"]\n[[oa]]"), "5:15", "names no host"),
+        (&with("[[oa]]", "link_hosts = [\"a.example:8443\"]\n[[oa]]"), "5:15", "names no host"),
+        (&with("[[oa]]", "link_hosts = \"a.example\"\n[[oa]]"), "5:14", "not a list"),
+    ]);
+}
+
 #[test]
 fn a_mistake_in_an_app_is_not_told_again_at_its_oas() {
     check_rows(&[
@@ -523,6 +602,13 @@ fn secrets_written_inline_are_refused_with_the_right_place_for_them() {
         (&app("app_secret"), "4:1", "`secret_key_file`"),
         (&format!("{FLEET}refresh_token = \"{SECRET}\"\n"), "7:1", "zalo-tokend import OA_ID"),
         (&format!("{FLEET}access-token = \"{SECRET}\"\n"), "7:1", "zalo-tokend import OA_ID"),
+        (
+            &format!(
+                "{FLEET}[[vendor]]\napi_key = \"{SECRET}\"\nid = \"v\"\nbase_url = \"https://v.example\"\napi_key_file = \"app.secret\"\n"
+            ),
+            "8:1",
+            "`api_key_file` in [[vendor]]",
+        ),
         ("refresh_token = \"x\"\n", "1:17", "zalo-tokend import OA_ID"),
         ("secret_key = \"x\"\n", "1:1", "never written inline"),
     ]);
@@ -583,7 +669,10 @@ fn section_of(key: &str) -> &'static str {
         "lifetime" | "remind" => "[refresh_token]",
         "sweep" | "heartbeat" | "audit" | "prune" | "keep_history" => "[schedule]",
         "secret_key_file" | "secret_key_credential" | "token_url" | "api_url" => "[[app]]",
-        "id" | "app" | "name" => "[[oa]]",
+        "base_url" | "api_key_file" | "api_key_credential" | "style" | "renew_before" | "link_hosts" => {
+            "[[vendor]]"
+        }
+        "id" | "app" | "name" | "vendor" | "authorized_at" => "[[oa]]",
         _ => "[refresh]",
     }
 }

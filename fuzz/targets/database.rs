@@ -19,8 +19,8 @@ use zalo_tokend::rotation::{AnswerBytes, Ending, LONGEST_BODY, Proof, Roll, Timi
 use zalo_tokend::secret::Secret;
 use zalo_tokend::simulator::MARKER;
 use zalo_tokend::store::{
-    Attempted, Claim, Claimed, Direct, Import, Journalled, Managed, Opened, Recovered, SpilledAnswer, Store,
-    Sweep,
+    AtVendors, Attempted, Claim, Claimed, Direct, Import, Journalled, Managed, Opened, Recovered,
+    SpilledAnswer, Store, Sweep,
 };
 
 use super::assert_plain;
@@ -205,7 +205,7 @@ fn pristine() -> &'static [u8] {
             .recover(1, &timing(), &now(), &mut || Roll(0.5), &mut Recovered::default())
             .expect("recovered");
         on(opened, |store| async move {
-            store.manage(managed(), timing(), now().time).await.expect("managed");
+            store.manage(managed(), AtVendors::default(), timing(), now()).await.expect("managed");
             for (oa, n) in [("4", 4), ("3", 3), ("2", 2)] {
                 let Claimed::Due(claim) = claim(&store, oa).await.expect("claimed") else {
                     panic!("not due")
@@ -273,7 +273,7 @@ fn said<T, E: std::fmt::Display>(result: Result<T, E>) -> Option<T> {
 fn read_as_commands_do(path: &Path) {
     let Some(direct) = said(Direct::open_to_read(path)) else { return };
     said(direct.held_apps());
-    said(direct.statuses(&managed(), &due()));
+    said(direct.statuses(&managed(), &Default::default(), &due()));
     for oa in OAS.map(OaId::from) {
         said(direct.token(&managed(), &oa, &now()));
         said(direct.history(&oa));
@@ -302,12 +302,12 @@ fn work_as_the_daemon_does(path: &Path) {
         let uncertain = AttemptId::from_bytes([3; 16]);
         let proof = Proof::OldTokenAccepted;
         said(store.prove_unspent(uncertain, proof, timing(), due(), Roll(0.5)).await);
-        said(store.counts().await);
+        said(store.counts(now().time).await);
     });
 }
 
 async fn keep_house(store: &Store) {
-    said(store.manage(managed(), timing(), now().time).await);
+    said(store.manage(managed(), AtVendors::default(), timing(), now()).await);
     let sweep = Sweep {
         under_way: BTreeMap::new(),
         passed_over: [].into(),

@@ -283,6 +283,7 @@ pub(super) async fn refresh(
     Oa(oa_id): Oa,
 ) -> Result<Response, Problem> {
     api.require(&caller, Verb::Admin, &oa_id)?;
+    api.require_own_tokens(&oa_id)?;
     if api.desk.managed(&oa_id).is_none() {
         return Err(Problem::no_such_oa(&oa_id));
     }

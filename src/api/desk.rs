@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::authorize::NoConsent;
 use crate::clock::Time;
-use crate::id::{AppId, Fleet, Managed, OaId};
+use crate::id::{AppId, Fleet, Managed, OaId, VendorId};
 use crate::oauth::GrantedTokens;
 use crate::secret::Secret;
 use crate::store::{Held, Imported, StoreError, ValidToken};
@@ -76,7 +76,10 @@ pub trait Desk: Send + Sync + 'static {
     /// The OA as the config has it, or a program; `None`: nobody manages it.
     fn managed(&self, oa_id: &OaId) -> Option<Managed>;
 
-    /// The OAs of the config.
+    /// The vendor who holds this OA; `None`: no vendor does.
+    fn vendor_of(&self, oa_id: &OaId) -> Option<VendorId>;
+
+    /// The OAs of the config that apps hold.
     fn fleet(&self) -> Arc<Fleet>;
 
     /// The access token of a set that no disk has taken yet.

@@ -104,6 +104,14 @@ pub(super) async fn one(
     status(&api, &oa_id).await
 }
 
+impl Api {
+    /// # Errors
+    /// When a vendor keeps the OA's tokens.
+    pub(super) fn require_own_tokens(&self, oa_id: &OaId) -> Result<(), Problem> {
+        self.desk.vendor_of(oa_id).map_or(Ok(()), |vendor| Err(Problem::held_by_vendor(oa_id, &vendor)))
+    }
+}
+
 /// How the OA stands, as an answer.
 pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem> {
     let (managed, now) = (api.desk.managed(oa_id), api.clock.read());
@@ -207,6 +215,7 @@ pub(super) async fn import(
     body: Body,
 ) -> Result<Response, Problem> {
     api.require(&caller, Verb::Admin, &oa_id)?;
+    api.require_own_tokens(&oa_id)?;
     let tokens = whole_set(&body::whole(body).await?).map_err(|what| {
         Problem::bad_request(format!("{what}; give Zalo's token response as it came, with both tokens in it"))
     })?;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::of_type;
-use crate::id::OaId;
+use crate::id::{OaId, VendorId};
 use crate::store::State;
 
 /// A problem.
@@ -91,6 +91,27 @@ impl Problem {
         let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_valid_token", detail);
         problem.more.insert("state".to_owned(), state.word().into());
         problem.more.insert("reason".to_owned(), reason.into());
+        problem
+    }
+
+    /// A vendor keeps its tokens, so there is none to hand out.
+    pub(super) fn none_of_vendors(
+        oa_id: &OaId,
+        vendor: &VendorId,
+        state: State,
+        reason: Option<&str>,
+    ) -> Problem {
+        let mut problem = Problem::no_valid_token(oa_id, state, reason);
+        problem.detail = format!("OA {oa_id} is held by vendor {vendor}, which keeps its tokens");
+        problem.more.insert("vendor".to_owned(), vendor.as_str().into());
+        problem
+    }
+
+    /// A vendor keeps its tokens, so nothing is done about them here.
+    pub(super) fn held_by_vendor(oa_id: &OaId, vendor: &VendorId) -> Problem {
+        let detail = format!("OA {oa_id} is held by vendor {vendor}, which keeps its tokens");
+        let mut problem = Problem::conflict("held_by_vendor", detail);
+        problem.more.insert("vendor".to_owned(), vendor.as_str().into());
         problem
     }
 

@@ -18,11 +18,11 @@ use super::routes::Entrance;
 use super::*;
 use crate::authorize::NoConsent;
 use crate::clock::{Moment, SystemClock, Time};
-use crate::id::{AppId, Fleet, Managed};
+use crate::id::{AppId, Fleet, Managed, VendorId};
 use crate::oauth::{Answer, GrantedTokens, read_token_answer};
 use crate::rotation::{Roll, Timing};
 use crate::secret::Secret;
-use crate::store::{Held, Import, Imported, Opened, Recovered, Store, ValidToken};
+use crate::store::{AtVendors, Held, Import, Imported, Opened, Recovered, Store, ValidToken};
 use crate::web::{Answers, Peer, SILENCE, talk};
 
 /// Longer than any answer in these tests.
@@ -191,6 +191,10 @@ impl Desk for Willing {
         self.0.get(oa_id).cloned()
     }
 
+    fn vendor_of(&self, oa_id: &OaId) -> Option<VendorId> {
+        (oa_id.as_str() == "held").then(|| VendorId::from("v"))
+    }
+
     fn fleet(&self) -> Arc<Fleet> {
         Arc::clone(&self.0)
     }
@@ -291,7 +295,7 @@ impl Whole {
         let import = Import { oa_id: "7".into(), app_id: "1".into(), name: None, tokens, obtained };
         store.import(Arc::new(import), Arc::default(), now).await.expect("imported");
         let (fleet, apps) = (Arc::new(fleet), Arc::default());
-        store.manage(Arc::clone(&fleet), apps, clock.now()).await.expect("managed");
+        store.manage(Arc::clone(&fleet), AtVendors::default(), apps, clock.read()).await.expect("managed");
         let (stop, log) = (CancellationToken::new(), LogControl::of_no_log());
         let parts = Parts {
             desk: Arc::new(Willing(fleet)),

@@ -19,7 +19,7 @@ use crate::clock::{Reading, Time};
 use crate::config::Verb;
 use crate::id::OaId;
 use crate::secret::Secret;
-use crate::store::{Held, ValidToken};
+use crate::store::{Held, OaStatus, ValidToken};
 
 /// The longest that anybody is kept waiting.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -197,6 +197,9 @@ impl Api {
     async fn why_none(&self, oa_id: &OaId, now: Reading) -> Problem {
         let managed = self.desk.managed(oa_id);
         match read(self.reader.status(oa_id, managed.clone(), now)).await {
+            Ok(Some(OaStatus { vendor: Some(vendor), state, reason, .. })) => {
+                Problem::none_of_vendors(oa_id, &vendor, state, reason.as_deref())
+            }
             Ok(Some(status)) => Problem::no_valid_token(oa_id, status.state, status.reason.as_deref()),
             Ok(None) if managed.is_some() => {
                 Problem::no_valid_token(oa_id, crate::store::State::AwaitingGrant, None)

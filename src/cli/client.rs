@@ -74,6 +74,8 @@ pub(super) struct Problem {
     pub(super) detail: String,
     /// How the OA stands, where it has no token.
     pub(super) state: Option<State>,
+    /// The vendor who keeps the OA's tokens.
+    pub(super) vendor: Option<String>,
 }
 
 impl From<Problem> for Failure {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Failure, OaArgument, exit, owner, print, runtime, source};
+use super::{Failure, OaArgument, exit, held_by_vendor, owner, print, runtime, source};
 use crate::clock::{Clock, Moment, Reading, SystemClock, Time};
 use crate::config::{App, Config};
 use crate::id::{Managed, OaId};
@@ -63,6 +63,9 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
 
 fn configured<'c>(config: &'c Config, oa_id: &OaId) -> Result<(&'c Managed, &'c App), Failure> {
     let file = config.file.display();
+    if let Some(oa) = config.vendor_oas.get(oa_id) {
+        return Err(held_by_vendor(exit::FAILED, oa_id, &oa.vendor_id, "there is nothing to import"));
+    }
     let oa = config.oas.get(oa_id).ok_or_else(|| {
         Failure::new(
             exit::FAILED,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::client::{Problem, Trouble, Unanswered};
 use super::status::unknown_oa;
-use super::token::none_valid;
+use super::token::{none_here, none_valid};
 use super::{Failure, exit};
 use crate::config::{Config, Problems};
 
@@ -78,6 +78,9 @@ impl Means {
 
     /// What a command makes of a problem that the API has with this OA.
     pub(super) fn failure(&self, problem: Problem, oa_id: &str) -> Failure {
+        if let Some(vendor) = &problem.vendor {
+            return none_here(oa_id, vendor);
+        }
         match (problem.kind.as_str(), &self.config, problem.state) {
             ("no_such_oa", Ok(config), _) => unknown_oa(oa_id, config),
             ("no_valid_token", _, Some(state)) => none_valid(oa_id, state),

@@ -4,6 +4,7 @@
 //! one. May import everything.
 
 mod authorize;
+mod authorized;
 mod check;
 mod client;
 mod completions;
@@ -31,7 +32,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::{self, Config, Problems, Secrets};
-use crate::id::OaId;
+use crate::id::{OaId, VendorId};
 use crate::store::{OpenError, StoreError};
 use means::Means;
 
@@ -61,6 +62,8 @@ enum Command {
     Check,
     /// Take in a token response in Zalo's own JSON, from stdin or a file, as the OA's current token set
     Import(import::Arguments),
+    /// Say that consent was given to the vendor who holds an OA
+    Authorized(authorized::Arguments),
     /// Show how the OAs stand
     Status(status::Arguments),
     /// Print an access token that is valid now, and nothing else
@@ -185,6 +188,9 @@ pub fn main() -> ExitCode {
         Command::Import(arguments) => {
             load(Secrets::LeaveAlone).and_then(|config| import::run(&config, &arguments))
         }
+        Command::Authorized(arguments) => {
+            load(Secrets::LeaveAlone).and_then(|config| authorized::run(&config, &arguments))
+        }
         Command::Status(arguments) => status::run(&means(), &arguments),
         Command::Token(arguments) => token::run(&means(), &arguments),
         Command::Refresh(arguments) => refresh::run(&means(), &arguments),
@@ -240,6 +246,11 @@ fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// A vendor keeps the OA's tokens.
+fn held_by_vendor(exit_code: u8, oa_id: &OaId, vendor: &VendorId, so: &str) -> Failure {
+    Failure::new(exit_code, format!("OA {oa_id} is held by vendor {vendor}, which keeps its tokens: {so}"))
 }
 
 /// A tokio runtime for commands that talk to the network.

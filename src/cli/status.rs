@@ -84,6 +84,11 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
         return print(&format!("no OA is configured; add one to {}\n", means.file.display()));
     }
     let mut text = fleet::table(&oas, now.time);
+    for oa in &oas {
+        if let Some(url) = oa.reauthorization.as_ref().and_then(|asked| asked.url.as_ref()) {
+            text.push_str(&format!("OA {}: consent is granted at {url}\n", oa.oa_id));
+        }
+    }
     for app in &held_apps {
         let AppStatus { app_id, state, since, trial_at } = app;
         let since = fleet::relative(Some(*since), now.time);
@@ -119,7 +124,7 @@ fn by_api(socket: &Path, wanted: Option<&str>) -> Result<Seen, Trouble> {
 /// What the store tells.
 fn by_store(config: &Config, wanted: Option<&str>, now: &Reading) -> Result<Seen, Failure> {
     let store = Direct::open_to_read(&config.store_path)?;
-    let mut oas = store.statuses(&keeper::managed(config), now)?;
+    let mut oas = store.statuses(&keeper::managed(config), &keeper::at_vendors(config), now)?;
     let key = store.link_key()?;
     let link = |oa_id: &OaId| {
         let app = config.apps.get(&config.oas.get(oa_id)?.app_id)?;

@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::client::{self, Trouble};
 use super::means::{Means, Offline};
 use super::status::{json, unknown_oa};
-use super::{Failure, OaReport, complain, control, exit, print};
+use super::{Failure, OaReport, complain, control, exit, held_by_vendor, print};
 use crate::clock::{Clock, Reading, SystemClock, Time, spoken};
 use crate::config;
-use crate::id::{Fleet, OaId};
+use crate::id::{Fleet, OaId, VendorId};
 use crate::keeper;
 use crate::keeper::control::protocol::{Reply, Request};
 use crate::secret::Secret;
@@ -113,6 +113,12 @@ fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Fai
             let (answer, durable) =
                 find(&config.store_path, &keeper::managed(config), oa_id, &now, asks_daemon)?;
             match answer {
+                TokenAnswer::NoSuchOa | TokenAnswer::NoneValid(_)
+                    if config.vendor_oas.contains_key(oa_id) =>
+                {
+                    let vendor = config.vendor_oas.get(oa_id).map(|oa| oa.vendor_id.as_str());
+                    Err(none_here(oa_id.as_str(), vendor.unwrap_or_default()))
+                }
                 TokenAnswer::NoSuchOa => Err(unknown_oa(oa_id.as_str(), config)),
                 TokenAnswer::NoneValid(state) => Err(none_valid(oa_id.as_str(), state)),
                 TokenAnswer::Valid(valid) => Ok(Found::of(valid, durable)),
@@ -183,6 +189,12 @@ fn held_by_daemon(store_path: &Path, oa_id: &OaId) -> Option<ValidToken> {
         expires_at: Time::from_millis(held.expires_at_ms),
         generation: held.generation,
     })
+}
+
+/// A vendor keeps its tokens.
+pub(super) fn none_here(oa_id: &str, vendor: &str) -> Failure {
+    let vendor = VendorId::from(vendor);
+    held_by_vendor(exit::NOT_NOW, &OaId::from(oa_id), &vendor, "ask that vendor to send for you")
 }
 
 pub(super) fn none_valid(oa_id: &str, state: State) -> Failure {

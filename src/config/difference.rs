@@ -14,11 +14,11 @@ pub struct Difference {
     pub added_oas: Vec<OaId>,
     /// The OAs that have another app or name.
     pub changed_oas: Vec<OaId>,
-    /// How many OAs and apps are new.
+    /// How many OAs, apps and vendors are new.
     pub added: usize,
-    /// How many OAs and apps are not as they were; of an app its secret counts too.
+    /// How many OAs, apps and vendors are not as they were; of an app or vendor its secret counts too.
     pub changed: usize,
-    /// How many OAs and apps are gone.
+    /// How many OAs, apps and vendors are gone.
     pub removed: usize,
     /// The other sections in which something is different, as they are called in the file.
     pub sections: Vec<&'static str>,
@@ -29,6 +29,8 @@ impl Difference {
     pub fn between(old: &Config, new: &Config) -> Difference {
         let oas = compare(&old.oas, &new.oas);
         let apps = compare(&old.apps, &new.apps);
+        let vendors = compare(&old.vendors, &new.vendors);
+        let vendor_oas = compare(&old.vendor_oas, &new.vendor_oas);
         let sections = [
             ("log", old.log != new.log),
             ("refresh", old.timeout != new.timeout || timing_of(old) != timing_of(new)),
@@ -44,9 +46,12 @@ impl Difference {
             ("publish", old.publish != new.publish),
         ];
         Difference {
-            added: oas.added.len() + apps.added.len(),
-            changed: oas.changed.len() + apps.changed.len(),
-            removed: oas.removed + apps.removed,
+            added: oas.added.len() + apps.added.len() + vendors.added.len() + vendor_oas.added.len(),
+            changed: oas.changed.len()
+                + apps.changed.len()
+                + vendors.changed.len()
+                + vendor_oas.changed.len(),
+            removed: oas.removed + apps.removed + vendors.removed + vendor_oas.removed,
             added_oas: oas.added,
             changed_oas: oas.changed,
             sections: sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect(),
@@ -142,6 +147,20 @@ mod tests {
         assert_eq!(difference.changed_oas, [OaId::from("8")]);
         assert!(difference.sections.is_empty());
         assert_eq!(Difference::between(&old, &old), Difference::default());
+    }
+
+    #[test]
+    fn vendors_and_their_oas_are_counted() {
+        let vendor = |key: &str| {
+            format!("[[vendor]]\nid = \"v\"\nbase_url = \"https://v.example\"\napi_key_file = \"k\"\n{key}\n")
+        };
+        let oa = |id: &str, more: &str| format!("[[oa]]\nid = \"{id}\"\nvendor = \"v\"\n{more}\n");
+        let old = config(&format!("{}{}{}", vendor(""), oa("7", ""), oa("8", "")));
+        let name = "name = \"B\"";
+        let new = config(&format!("{}{}{}", vendor("renew_before = \"9d\""), oa("8", name), oa("9", "")));
+        let difference = Difference::between(&old, &new);
+        assert_eq!((difference.added, difference.changed, difference.removed), (1, 2, 1));
+        assert!(difference.added_oas.is_empty() && difference.sections.is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The apps and the OAs of a config file, and that they fit together.
+//! The apps, the vendors and the OAs of a config file, and that they fit together.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,31 +9,42 @@ use url::Url;
 use super::files::{self, Around};
 use super::problems::{Report, Wrong};
 use super::section::{At, Section};
-use super::{App, Secrets, authorize, schema, values};
-use crate::id::{AppId, Managed, OaId};
+use super::{App, Secrets, Vendor, authorize, schema, values, vendor};
+use crate::clock::Time;
+use crate::id::{AppId, Managed, OaId, VendorId};
 use crate::secret::Secret;
+use crate::vendor::terms::{VendorOa, VendorOas};
 
 const TOKEN_URL: &str = "https://oauth.zaloapp.com/v4/oa/access_token";
 const API_URL: &str = "https://openapi.zalo.me";
 
-/// The apps and OAs without a problem of their own.
+/// The apps, vendors and OAs without a problem of their own.
 pub(super) struct Fleet {
     pub(super) apps: BTreeMap<AppId, App>,
+    pub(super) vendors: BTreeMap<VendorId, Vendor>,
     pub(super) oas: BTreeMap<OaId, Managed>,
+    pub(super) vendor_oas: VendorOas,
     /// What reading the secret files showed to be unwise.
     pub(super) notes: Vec<String>,
 }
 
 /// The ids that were seen, and where, whatever else is wrong with those who have them.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     at: BTreeMap<String, usize>,
     /// One had no id that can be understood, so that an id which is not here may be its own.
     is_incomplete: bool,
 }
 
 impl Seen {
-    /// Notes an id, and reports it if it was there before.
+    /// Notes the id of one, and reports it if it was there before.
+    pub(super) fn note_id(&mut self, id: Option<&At<String>>, kind: &str, report: &mut Report<'_>) {
+        match id {
+            Some(id) => self.note(id, kind, report),
+            None => self.is_incomplete = true,
+        }
+    }
+
     fn note(&mut self, id: &At<String>, kind: &str, report: &mut Report<'_>) {
         if let Some(first) = self.at.get(&id.value) {
             let what = format!("the {kind}{} is here a second time", shown(&id.value));
@@ -47,16 +58,32 @@ impl Seen {
 
 /// Everything below `[[app]]` and `[[oa]]`.
 pub(super) fn fleet(document: &DeTable<'_>, around: &Around<'_>, report: &mut Report<'_>) -> Fleet {
-    let mut fleet = Fleet { apps: BTreeMap::new(), oas: BTreeMap::new(), notes: Vec::new() };
+    let mut fleet = Fleet {
+        apps: BTreeMap::new(),
+        vendors: BTreeMap::new(),
+        oas: BTreeMap::new(),
+        vendor_oas: BTreeMap::new(),
+        notes: Vec::new(),
+    };
     let mut seen_apps = Seen::default();
     for section in Section::list(document, &schema::APP, report) {
         if let Some(app) = app(&section, around, &mut seen_apps, &mut fleet.notes, report) {
             fleet.apps.insert(app.id.clone(), app);
         }
     }
+    let mut seen_vendors = Seen::default();
+    for section in Section::list(document, &schema::VENDOR, report) {
+        if let Some(vendor) = vendor::vendor(&section, around, &mut seen_vendors, &mut fleet.notes, report) {
+            fleet.vendors.insert(vendor.id.clone(), vendor);
+        }
+    }
     let mut seen_oas = Seen::default();
     for section in Section::list(document, &schema::OA, report) {
-        fleet.oas.extend(oa(&section, &seen_apps, &mut seen_oas, report));
+        match oa(&section, &seen_apps, &seen_vendors, &mut seen_oas, report) {
+            Some((id, Holder::App(managed))) => drop(fleet.oas.insert(id, managed)),
+            Some((id, Holder::Vendor(oa))) => drop(fleet.vendor_oas.insert(id, oa)),
+            None => {}
+        }
     }
     fleet
 }
@@ -69,33 +96,56 @@ fn app(
     report: &mut Report<'_>,
 ) -> Option<App> {
     let id = id(section, "id", "[[app]]", report);
-    match &id {
-        Some(id) => seen.note(id, "app", report),
-        None => seen.is_incomplete = true,
-    }
+    seen.note_id(id.as_ref(), "app", report);
     let token_url = url(section, "token_url", TOKEN_URL, values::endpoint, report);
     let api_url = url(section, "api_url", API_URL, values::endpoint_root, report);
-    let secret_key = match secret_path(section, around, report) {
-        Some(source) => read_secret(&source, around.secrets, notes, report),
-        None => None,
-    };
+    let secret_key = secret(&APP_SECRET, section, around, notes, report);
     let consenting = authorize::consenting(section, around, report);
     Some(App { id: AppId::from(id?.value), secret_key, token_url: token_url?, api_url: api_url?, consenting })
 }
 
-/// The file that an app's secret is in, and the key and place that name it.
+/// The keys that name where a secret is, and how to write them.
+pub(super) struct SecretKeys {
+    pub(super) header: &'static str,
+    pub(super) file: &'static str,
+    pub(super) credential: &'static str,
+    /// Of the file and of the credential, as TOML.
+    pub(super) examples: (&'static str, &'static str),
+}
+
+const APP_SECRET: SecretKeys = SecretKeys {
+    header: "[[app]]",
+    file: "secret_key_file",
+    credential: "secret_key_credential",
+    examples: ("\"/etc/zalo-tokend/app.secret\"", "\"app.secret\""),
+};
+
+/// The file that a secret is in, and the key and place that name it.
 struct SecretSource {
     key: &'static str,
     at: usize,
     path: PathBuf,
 }
 
+/// The secret that the section names; its problems are reported.
+pub(super) fn secret(
+    keys: &SecretKeys,
+    section: &Section<'_, '_>,
+    around: &Around<'_>,
+    notes: &mut Vec<String>,
+    report: &mut Report<'_>,
+) -> Option<Secret> {
+    let source = secret_path(keys, section, around, report)?;
+    read_secret(&source, around.secrets, notes, report)
+}
+
 fn secret_path(
+    keys: &SecretKeys,
     section: &Section<'_, '_>,
     around: &Around<'_>,
     report: &mut Report<'_>,
 ) -> Option<SecretSource> {
-    let (file, credential) = ("secret_key_file", "secret_key_credential");
+    let SecretKeys { header, file, credential, examples } = *keys;
     let both = section.position(file).zip(section.position(credential));
     if let Some((first, second)) = both {
         let what = format!("`{file}` and `{credential}` are both here");
@@ -103,15 +153,15 @@ fn secret_path(
         return None;
     }
     if section.position(file).or(section.position(credential)).is_none() {
-        let right = format!("add {file} = \"/etc/zalo-tokend/app.secret\", or {credential} under systemd");
-        report.lack(section.at, "this [[app]] names no secret", right);
+        let right = format!("add {file} = {}, or {credential} under systemd", examples.0);
+        report.lack(section.at, format!("this {header} names no secret"), right);
         return None;
     }
-    if let Some(At { at, value }) = section.text(file, "\"/etc/zalo-tokend/app.secret\"", report) {
+    if let Some(At { at, value }) = section.text(file, examples.0, report) {
         let path = around.path(value).map_err(|wrong| report.add_value(at, file, wrong)).ok()?;
         return Some(SecretSource { key: file, at, path });
     }
-    let At { at, value } = section.text(credential, "\"app.secret\"", report)?;
+    let At { at, value } = section.text(credential, examples.1, report)?;
     match (around.credential(value), around.secrets) {
         (Ok(path), Secrets::Read | Secrets::LeaveAlone) => Some(SecretSource { key: credential, at, path }),
         // Whoever needs no secret is not started with credentials.
@@ -162,39 +212,94 @@ fn url(
     }
 }
 
+/// Who keeps an OA's tokens.
+enum Holder {
+    /// This daemon, through an app.
+    App(Managed),
+    /// A vendor.
+    Vendor(VendorOa),
+}
+
 fn oa(
     section: &Section<'_, '_>,
     apps: &Seen,
+    vendors: &Seen,
     seen: &mut Seen,
     report: &mut Report<'_>,
-) -> Option<(OaId, Managed)> {
+) -> Option<(OaId, Holder)> {
     let id = id(section, "id", "[[oa]]", report);
     if let Some(id) = &id {
         seen.note(id, "OA", report);
     }
-    let app = id_of_app(section, apps, report);
     let name = section.read("name", "\"Shop A\"", report, values::name);
     let name = name.map(String::into_boxed_str);
-    Some((OaId::from(id?.value), Managed { app_id: AppId::from(app?), name }))
+    let holder = match (section.position("app"), section.position("vendor")) {
+        (Some(first), Some(second)) => {
+            let right = "an app's tokens are kept here, a vendor's by the vendor: take one of the two out";
+            report.add(first.max(second), "`app` and `vendor` are both here", right);
+            None
+        }
+        (None, None) => {
+            let right = "add app = \"…\", or vendor = \"…\" if a vendor holds it";
+            report.lack(section.at, "this [[oa]] has no `app`", right);
+            None
+        }
+        (Some(_), None) => {
+            if let Some(at) = section.position("authorized_at") {
+                let right = "it is for OAs that a vendor holds; take it out";
+                report.add(at, "`authorized_at` means nothing beside `app`", right);
+            }
+            let app = id_of("app", "[[app]]", section, apps, report);
+            app.map(|app| Holder::App(Managed { app_id: AppId::from(app), name }))
+        }
+        (None, Some(_)) => {
+            let vendor = id_of("vendor", "[[vendor]]", section, vendors, report);
+            let authorized_at = section.read("authorized_at", "\"2026-09-01T08:00:00+07:00\"", report, time);
+            vendor.map(|id| Holder::Vendor(VendorOa { vendor_id: VendorId::from(id), name, authorized_at }))
+        }
+    };
+    Some((OaId::from(id?.value), holder?))
 }
 
-fn id_of_app(section: &Section<'_, '_>, apps: &Seen, report: &mut Report<'_>) -> Option<String> {
-    let app = id(section, "app", "[[oa]]", report)?;
-    if !apps.at.contains_key(&app.value) && !apps.is_incomplete {
-        let what = format!("there is no [[app]] with the id{} that this OA names", shown(&app.value));
+/// A point in time.
+fn time(text: &str) -> Result<Time, Wrong> {
+    Time::parse(text).map_err(|_| {
+        let right = "write it as \"2026-09-01T08:00:00+07:00\"";
+        Wrong::new("is no point in time with an offset", right)
+    })
+}
+
+/// The id of the app or vendor under this key.
+fn id_of(
+    key: &str,
+    header: &str,
+    section: &Section<'_, '_>,
+    seen: &Seen,
+    report: &mut Report<'_>,
+) -> Option<String> {
+    let named = id(section, key, "[[oa]]", report)?;
+    if !seen.at.contains_key(&named.value) && !seen.is_incomplete {
+        let what = format!("there is no {header} with the id{} that this OA names", shown(&named.value));
         let known: Vec<&str> =
-            apps.at.keys().map(String::as_str).filter(|id| schema::is_showable(id)).collect();
-        let right = match schema::nearest(&app.value, known.iter().copied()) {
+            seen.at.keys().map(String::as_str).filter(|id| schema::is_showable(id)).collect();
+        let right = match schema::nearest(&named.value, known.iter().copied()) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => "add an [[app]] with this id, or correct it".to_owned(),
+            None => {
+                format!("add {} {header} with this id, or correct it", if key == "app" { "an" } else { "a" })
+            }
         };
-        report.add(app.at, what, right);
+        report.add(named.at, what, right);
     }
-    Some(app.value)
+    Some(named.value)
 }
 
 /// The id under this key, which must be there.
-fn id(section: &Section<'_, '_>, key: &str, header: &str, report: &mut Report<'_>) -> Option<At<String>> {
+pub(super) fn id(
+    section: &Section<'_, '_>,
+    key: &str,
+    header: &str,
+    report: &mut Report<'_>,
+) -> Option<At<String>> {
     if let Some(At { at, value }) = section.digits(key) {
         let right = match schema::is_showable(value) {
             true => format!("put it in quotes: {key} = \"{value}\""),

@@ -4,7 +4,8 @@
 //! one problem yields no [`Config`] at all. Prints nothing and logs nothing: [`Problems`] and
 //! [`Config::warnings`] are handed to whoever asked. Secrets are read from their own files, never from this one,
 //! and no message repeats text that could be a secret.
-//! May import `clock`, `secret`, `id`, `rotation::timing`, `oauth::is_verifier` and `http::is_loopback`.
+//! May import `clock`, `secret`, `id`, `rotation::timing`, `vendor::terms`, `oauth::is_verifier` and
+//! `http::is_loopback`.
 
 mod api;
 mod authorize;
@@ -19,6 +20,7 @@ mod section;
 mod settings;
 mod template;
 mod values;
+mod vendor;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -35,10 +37,12 @@ pub use authorize::{Authorize, Consenting};
 pub use difference::Difference;
 pub use problems::Problems;
 pub use publish::{EVENTS, Format, Hook, OA_ID, Publish, Publisher, TokenFile, Webhook};
+pub use vendor::Vendor;
 
-use crate::id::{AppId, Fleet};
+use crate::id::{AppId, Fleet, VendorId};
 use crate::rotation::timing::Timing;
 use crate::secret::Secret;
+use crate::vendor::terms::VendorOas;
 
 /// The largest config file that is read, in bytes: some 100,000 OAs.
 const LARGEST_FILE: u64 = 16 << 20;
@@ -103,6 +107,10 @@ pub struct Config {
     pub apps: BTreeMap<AppId, App>,
     /// The OAs that are kept; the app of each is in `apps`. Shared with whoever works with them.
     pub oas: Arc<Fleet>,
+    /// The vendors who hold OAs.
+    pub vendors: BTreeMap<VendorId, Vendor>,
+    /// The OAs that they hold; none of them is in `oas`. Shared likewise.
+    pub vendor_oas: Arc<VendorOas>,
     /// The consumers' API; `None`: the file does not have it.
     pub api: Option<Api>,
     /// Where people come back to with their consent.

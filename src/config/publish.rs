@@ -32,17 +32,26 @@ const LONGEST_URL: usize = 2_048;
 
 /// The events that hooks and webhooks may be told of: all of the log's, but for what the publishers say themselves, and
 /// `daemon.stopped`, which comes when they have ended.
-pub const EVENTS: [&str; 41] = [
+pub const EVENTS: [&str; 57] = [
     "access.denied",
     "access_token.expired",
     "api.listening",
     "api.unavailable",
     "app.braked",
+    "app.mass_reauthorization",
     "app.old_token_outlives",
     "app.refused",
     "app.released",
+    "authorize.listening",
+    "authorize.unavailable",
     "config.rejected",
     "config.reloaded",
+    "consent.begun",
+    "consent.failed",
+    "consent.granted",
+    "consent.postponed",
+    "consent.refused",
+    "consent.unverified",
     "control.unavailable",
     "daemon.ready",
     "daemon.started",
@@ -50,6 +59,7 @@ pub const EVENTS: [&str; 41] = [
     "endpoint.certificate_refused",
     "fleet.heartbeat",
     "oa.app_changed",
+    "oa.authorized",
     "oa.awaiting_grant",
     "oa.decision_needed",
     "oa.dismissed",
@@ -74,6 +84,12 @@ pub const EVENTS: [&str; 41] = [
     "store.recovered",
     "store.slot_torn",
     "token.reported",
+    "vendor.asked_in_vain",
+    "vendor.failed",
+    "vendor.link_fetched",
+    "vendor.misconfigured",
+    "vendor.refused",
+    "vendor.released",
 ];
 
 /// One `[[publish]]`.

@@ -58,7 +58,20 @@ pub(super) static APP: Entry = list(
     ],
 );
 pub(super) static AUTHORIZE: Entry = one("authorize", &["listen", "allow_remote", "link_life"]);
-pub(super) static OA: Entry = list("oa", &["id", "app", "name"]);
+pub(super) static VENDOR: Entry = list(
+    "vendor",
+    &[
+        "id",
+        "base_url",
+        "api_key_file",
+        "api_key_credential",
+        "style",
+        "renew_before",
+        "lifetime",
+        "link_hosts",
+    ],
+);
+pub(super) static OA: Entry = list("oa", &["id", "app", "vendor", "name", "authorized_at"]);
 pub(super) static API: Entry = one(
     "api",
     &["socket", "mode", "group", "listen", "allow_remote", "rate", "max_connections", "oa_metrics"],
@@ -85,7 +98,7 @@ pub(super) static PUBLISH: Entry = list(
 );
 
 /// All sections, in the order in which they are taught.
-pub(super) static SECTIONS: [&Entry; 12] = [
+pub(super) static SECTIONS: [&Entry; 13] = [
     &STORE,
     &LOG,
     &REFRESH,
@@ -93,6 +106,7 @@ pub(super) static SECTIONS: [&Entry; 12] = [
     &REFRESH_TOKEN,
     &SCHEDULE,
     &APP,
+    &VENDOR,
     &OA,
     &API,
     &ACCESS,
@@ -101,7 +115,7 @@ pub(super) static SECTIONS: [&Entry; 12] = [
 ];
 
 /// Names under which people write a secret into a config file.
-const SECRET_KEYS: [&str; 12] = [
+const SECRET_KEYS: [&str; 14] = [
     "secret",
     "secret_key",
     "app_secret",
@@ -114,6 +128,8 @@ const SECRET_KEYS: [&str; 12] = [
     "code",
     "code_verifier",
     "password",
+    "api_key",
+    "apikey",
 ];
 
 /// Does a key of this name hold a secret of an app?
@@ -130,6 +146,11 @@ pub(super) fn advice_for_secret(key: &str) -> Option<&'static str> {
         Some(
             "secrets are never written inline: put it alone into a file of mode 0600 and name that file with \
              `secret_key_file` in [[app]] (or `secret_key_credential` under systemd)",
+        )
+    } else if matches!(key.as_str(), "api_key" | "apikey") {
+        Some(
+            "secrets are never written inline: put it alone into a file of mode 0600 and name that file with \
+             `api_key_file` in [[vendor]] (or `api_key_credential` under systemd)",
         )
     } else {
         Some(

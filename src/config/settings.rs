@@ -25,7 +25,7 @@ const JITTER: Bounds = Bounds::new(Duration::ZERO, Duration::from_secs(30 * 86_4
 const TIMEOUT: Bounds = Bounds::new(SECOND, Duration::from_secs(600));
 const PAUSE: Bounds = Bounds::new(Duration::from_millis(50), DAY);
 /// From what a test on fast clocks needs to ten years.
-const LIFETIME: Bounds = Bounds::new(SECOND, DECADE);
+pub(super) const LIFETIME: Bounds = Bounds::new(SECOND, DECADE);
 const KEEP_HISTORY: Bounds = Bounds::new(MINUTE, DECADE);
 
 /// The store when neither the file nor systemd says where.
@@ -64,6 +64,8 @@ pub(super) fn config(
         schedule,
         apps: fleet.apps,
         oas: Arc::new(fleet.oas),
+        vendors: fleet.vendors,
+        vendor_oas: Arc::new(fleet.vendor_oas),
         api,
         authorize,
         publish,
@@ -87,7 +89,7 @@ fn duration_if_right(
 }
 
 /// The duration under this key, or its default.
-fn duration(
+pub(super) fn duration(
     section: &Section<'_, '_>,
     key: &str,
     default: Duration,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::values::{self, said};
-use super::{Config, Publisher};
+use super::{Config, Publisher, Vendor};
+use crate::clock::{Clock, SystemClock};
 use crate::rotation::timing::Unprovable;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -121,9 +122,47 @@ fn fleet(config: &Config, warnings: &mut Vec<String>) {
             warnings.push(format!("App {} has no OA.", app.id));
         }
     }
-    if config.oas.is_empty() {
+    for vendor in config.vendors.values() {
+        warnings.extend(of_vendor(config, vendor));
+    }
+    let now = SystemClock::new().now();
+    for (oa_id, oa) in config.vendor_oas.iter() {
+        if oa.authorized_at.is_some_and(|at| at > now) {
+            warnings.push(format!("authorized_at of OA {oa_id} lies in the future: now is taken instead."));
+        }
+    }
+    if config.oas.is_empty() && config.vendor_oas.is_empty() {
         warnings.push("There is no OA: nothing is kept alive until an [[oa]] is added.".to_owned());
     }
+}
+
+fn of_vendor(config: &Config, vendor: &Vendor) -> Vec<String> {
+    let Vendor { id, base_url, terms, link_hosts, .. } = vendor;
+    let (renew_before, lifetime) = (said(terms.renew_before), said(terms.lifetime));
+    let half = terms.lifetime / 2;
+    let unwise = [
+        (
+            base_url.scheme() == "http",
+            format!("base_url of vendor {id} is http:// to this machine: is it a simulator?"),
+        ),
+        (link_hosts.is_empty(), format!("link_hosts of vendor {id} is empty: every link is refused.")),
+        (
+            terms.lifetime < DAY,
+            format!("lifetime of vendor {id} is {lifetime}: consent to a vendor lives for months."),
+        ),
+        (
+            terms.renew_before < DAY,
+            format!("renew_before of vendor {id} is {renew_before}: under 1d nobody grants again in time."),
+        ),
+        (
+            terms.renew_before > half,
+            format!(
+                "renew_before of vendor {id} is {renew_before}: more than half of a lifetime of {lifetime} is not taken."
+            ),
+        ),
+        (!config.vendor_oas.values().any(|oa| oa.vendor_id == *id), format!("Vendor {id} has no OA.")),
+    ];
+    unwise.into_iter().filter(|(is_unwise, _)| *is_unwise).map(|(_, sentence)| sentence).collect()
 }
 
 fn publish(config: &Config, warnings: &mut Vec<String>) {

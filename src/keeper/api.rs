@@ -20,7 +20,7 @@ use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listen
 use crate::authorize::NoConsent;
 use crate::clock::{Moment, Time};
 use crate::config;
-use crate::id::{AppId, Fleet, Managed, OaId};
+use crate::id::{AppId, Fleet, Managed, OaId, VendorId};
 use crate::oauth::{GrantedTokens, appsecret_proof};
 use crate::rotation::Testimony;
 use crate::secret::Secret;
@@ -145,6 +145,10 @@ impl Desk for KeepersDesk {
         self.keeper.managed(oa_id)
     }
 
+    fn vendor_of(&self, oa_id: &OaId) -> Option<VendorId> {
+        self.keeper.vendor_of(oa_id)
+    }
+
     fn fleet(&self) -> Arc<Fleet> {
         Arc::clone(&self.keeper.settings().managed)
     }
@@ -227,6 +231,9 @@ impl Desk for KeepersDesk {
         let keeper = Arc::clone(&self.keeper);
         Box::pin(self.whole(async move {
             let _alone = keeper.managing.write().await;
+            if keeper.vendor_of(&oa_id).is_some() {
+                return Ok(Enlisted::InConfig);
+            }
             if !keeper.settings().apps.contains_key(&app_id) {
                 return Ok(Enlisted::NoSuchApp);
             }
@@ -248,7 +255,7 @@ impl Desk for KeepersDesk {
         let keeper = Arc::clone(&self.keeper);
         Box::pin(self.whole(async move {
             let _alone = keeper.managing.write().await;
-            if keeper.settings().managed.contains_key(&oa_id) {
+            if keeper.settings().managed.contains_key(&oa_id) || keeper.vendor_of(&oa_id).is_some() {
                 return Ok(Dismissed::InConfig);
             }
             if !keeper.store.dismiss(oa_id.clone()).await? {

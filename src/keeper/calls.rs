@@ -83,7 +83,11 @@ fn cause_of(reason: Reason) -> &'static str {
         | Reason::AppRefused
         | Reason::AppBraked
         | Reason::AppChanged
-        | Reason::RowUnreadable => "look at the app in Zalo's console, and at the disk of the store",
+        | Reason::RowUnreadable
+        | Reason::ConsentDue
+        | Reason::Disconnected
+        | Reason::VendorMisconfigured
+        | Reason::VendorRefused => "look at the app in Zalo's console, and at the disk of the store",
     }
 }
 

@@ -182,7 +182,7 @@ async fn kick_sweep(keeper: Arc<Keeper>) -> Result<(), StoreError> {
 }
 
 async fn heartbeat(keeper: Arc<Keeper>) -> Result<(), StoreError> {
-    events::fleet_heartbeat(&keeper.store.counts().await?, keeper.log.lines_dropped());
+    events::fleet_heartbeat(&keeper.store.counts(keeper.now()).await?, keeper.log.lines_dropped());
     Ok(())
 }
 
@@ -192,10 +192,10 @@ async fn audit(keeper: Arc<Keeper>) -> Result<(), StoreError> {
         events::grant_end_unproven(&oa_id, granted_at, until);
     }
     let ladder = keeper.settings().remind.clone();
-    for (oa_id, reminder) in keeper.store.take_reminders(ladder, keeper.read_clock()).await? {
+    for (oa_id, reminder) in keeper.store.take_reminders(ladder.clone(), keeper.read_clock()).await? {
         events::refresh_token_expiring(&oa_id, &reminder, keeper.consent_link(&oa_id).as_deref());
     }
-    Ok(())
+    keeper.remind_of_vendors(ladder).await
 }
 
 async fn prune(keeper: Arc<Keeper>) -> Result<(), StoreError> {

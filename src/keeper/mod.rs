@@ -4,7 +4,8 @@
 //!  duties (cron) ─┐
 //!  tick, wake ────┴─► sweep ──► attempt ──► store.conclude ──► events
 //!                       │          claim · present · conclude
-//!                       └─────► doubt ────► store.prove_…  ──► events
+//!                       ├─────► doubt ────► store.prove_…  ──► events
+//!                       └─────► vendor ───► store.take_…   ──► events
 //! ```
 //!
 //! `reload` replaces the settings, `control` answers other programs at a socket beside the store, `systemd` talks to the
@@ -39,6 +40,7 @@ mod systemd;
 mod tests;
 mod told;
 mod undurable;
+mod vendor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
@@ -48,8 +50,8 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use run::{RunError, open_door, run};
-pub use settings::managed;
+pub use run::{Doors, RunError, open_doors, run};
+pub use settings::{at_vendors, managed};
 pub use signals::Caught;
 
 use crate::clock::{Clock, Reading, Time, Uptime};
@@ -68,6 +70,7 @@ use settings::Settings;
 use systemd::Manager;
 use told::Told;
 use undurable::Undurable;
+use vendor::VendorWork;
 
 /// For how long an OA is left alone whose row cannot be worked with.
 const PASS_OVER_FOR: Duration = Duration::from_secs(600);
@@ -86,6 +89,8 @@ struct Keeper {
     measuring: Mutex<BTreeSet<AppId>>,
     /// When an app was measured that need not be measured now: so the store is not asked with each attempt.
     measured: Mutex<BTreeMap<AppId, Time>>,
+    /// What is under way with vendors.
+    vendor_work: VendorWork,
     /// A permit for each question about an uncertain attempt that is under way.
     questions: Arc<Semaphore>,
     /// Something may be due: a slot, a lock or the store became free.

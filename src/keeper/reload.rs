@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify};
 
 use super::duties::Duties;
-use super::run::{announce, open_door};
+use super::run::{announce, open_doors};
 use super::settings::Settings;
 use super::{Keeper, events};
 use crate::api::Api;
@@ -83,7 +83,7 @@ impl Reloader {
         }
         let difference = Difference::between(&self.config, &config);
         // Always a new one: what stands in the CA file may be another.
-        let door = open_door(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
+        let doors = open_doors(&config, Arc::clone(&keeper.clock)).map_err(|error| error.to_string())?;
         let jobs = self.duties.lock().await.prepare(&config.schedule);
         let jobs = jobs.map_err(|error| format!("[schedule]: {error}"))?;
         let publishing =
@@ -96,10 +96,11 @@ impl Reloader {
             )
         })?;
         failpoint::pass("reload.grown");
-        let settings = Settings::of(&config, door);
+        let settings = Settings::of(&config, doors);
         let timing = Arc::clone(&settings.timing);
         let managed_alone = keeper.managing.write().await;
-        let managing = keeper.store.manage(Arc::clone(&settings.managed), timing, keeper.now());
+        let (managed, at_vendors) = (Arc::clone(&settings.managed), settings.at_vendors.clone());
+        let managing = keeper.store.manage(managed, at_vendors, timing, keeper.read_clock());
         let by_program = managing.await.map_err(|error| {
             format!("the store does not take it: {error}; free or repair the disk, and send SIGHUP again")
         })?;

@@ -14,11 +14,12 @@ use super::claims::Claims;
 use super::consent::{self, Consents};
 use super::duties::Duties;
 use super::refuge::Exposed;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::signals::Caught;
 use super::systemd::Manager;
 use super::told::Told;
 use super::undurable::Undurable;
+use super::vendor::VendorWork;
 use super::{Keeper, api, control, duties, events, health, recovery, reload};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -28,6 +29,7 @@ use crate::publish::{PublishError, Publishers};
 use crate::rotation::Reason;
 use crate::store::{Health, OaStatus, OpenError, State, StoreError};
 use crate::telemetry::LogControl;
+use crate::vendor;
 use crate::zalo::{ClientError, Door};
 
 /// How many questions about uncertain attempts are under way at once.
@@ -86,7 +88,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let (stop, reload_asked) = (CancellationToken::new(), Arc::new(Notify::new()));
     let listener = signals.listen(stop.clone(), Arc::clone(&reload_asked))?;
-    let oas = config.oas.len();
+    let oas = settings::count(&config);
     if !config.publish.is_empty() {
         log.feed().want();
     }
@@ -94,7 +96,7 @@ pub async fn run(
     let manager = Manager::of_process();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let started = clock.read();
-    let door = open_door(&config, Arc::clone(&clock))?;
+    let doors = open_doors(&config, Arc::clone(&clock))?;
     let opening = recovery::open_and_recover(&config, &clock, &stop, &manager);
     let Some((opened, recovered)) = asking_for_time(&manager, &stop, opening).await?? else {
         events::daemon_stopped(oas);
@@ -107,13 +109,14 @@ pub async fn run(
         store,
         clock,
         publishers,
-        settings: RwLock::new(Arc::new(Settings::of(&config, door))),
+        settings: RwLock::new(Arc::new(Settings::of(&config, doors))),
         by_program: RwLock::default(),
         managing: tokio::sync::RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
         measured: Mutex::default(),
+        vendor_work: VendorWork::default(),
         questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
         wake: Notify::new(),
         stop: stop.clone(),
@@ -153,7 +156,7 @@ pub async fn run(
     }
 
     let was_asked_to = keeper.is_stopping();
-    let oas = keeper.settings().managed.len();
+    let oas = keeper.settings().managed.len() + keeper.settings().at_vendors.oas.len();
     events::daemon_stopping(oas);
     keeper.manager.stopping();
     stop.cancel();
@@ -281,7 +284,9 @@ impl Keeper {
 
     /// How the fleet is.
     async fn count_fleet(&self) -> String {
-        let Ok(counts) = self.store.counts().await else { return "the store cannot be read".to_owned() };
+        let Ok(counts) = self.store.counts(self.now()).await else {
+            return "the store cannot be read".to_owned();
+        };
         let total: u64 = counts.by_state.values().sum();
         let states: Vec<String> =
             counts.by_state.iter().map(|(state, count)| format!("{count} {}", state.word())).collect();
@@ -290,18 +295,24 @@ impl Keeper {
     }
 }
 
-/// The door to Zalo that this config wants.
+/// The ways to the outside.
+pub struct Doors {
+    /// To Zalo.
+    pub(super) door: Door,
+    /// To vendors.
+    pub(super) vendor_door: vendor::Door,
+}
+
+/// The doors that this config wants.
 ///
 /// # Errors
 /// When the CA file or the system's certificates cannot be used.
-pub fn open_door(config: &Config, clock: Arc<dyn Clock>) -> Result<Door, ClientError> {
-    Door::new(
-        config.http.proxy.as_ref(),
-        config.http.ca_file.as_deref(),
-        needs_tls(config),
-        config.timeout,
-        clock,
-    )
+pub fn open_doors(config: &Config, clock: Arc<dyn Clock>) -> Result<Doors, ClientError> {
+    let (proxy, ca_file) = (config.http.proxy.as_ref(), config.http.ca_file.as_deref());
+    let door = Door::new(proxy, ca_file, needs_tls(config), config.timeout, clock)?;
+    let needs_tls = config.vendors.values().any(|vendor| vendor.base_url.scheme() == "https");
+    let vendor_door = vendor::Door::new(proxy, ca_file, needs_tls).map_err(ClientError::Build)?;
+    Ok(Doors { door, vendor_door })
 }
 
 /// Is any of its endpoints to be spoken to over TLS?
@@ -330,7 +341,8 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
 }
 
 async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreError> {
-    let by_program = keeper.store.manage(Arc::clone(managed), keeper.timing(), keeper.now()).await?;
+    let (at_vendors, now) = (keeper.settings().at_vendors.clone(), keeper.read_clock());
+    let by_program = keeper.store.manage(Arc::clone(managed), at_vendors, keeper.timing(), now).await?;
     keeper.set_by_program(by_program);
     keeper.store.allow_trials(keeper.now()).await
 }

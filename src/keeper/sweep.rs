@@ -105,7 +105,9 @@ impl Keeper {
             self.start_refreshes(look.due);
             self.start_questions(&look.uncertain);
         }
-        Ok((has_swept, self.until_next(look.until_next).clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
+        let vendors = self.start_at_vendors().await;
+        let next = look.until_next.into_iter().chain(vendors).min();
+        Ok((has_swept, self.until_next(next).clamp(SHORTEST_SLEEP, LOOK_FOR_IMPORTS)))
     }
 
     /// Looks into the store. With `is_to_sweep` for as many refreshes as there are free slots, the most urgent first.
@@ -126,7 +128,7 @@ impl Keeper {
         (free > 0).then(|| Sweep { under_way, passed_over: self.passed_over(), apps, free, most })
     }
 
-    fn is_store_well(&self) -> bool {
+    pub(super) fn is_store_well(&self) -> bool {
         *self.store.health().borrow() == Health::Well
     }
 

@@ -14,7 +14,7 @@ use crate::config::{self, Config, Secrets};
 use crate::id::AppId;
 use crate::oauth::{Answer, read_token_answer};
 use crate::simulator::{self, Fault, Rule, Simulator, Variant};
-use crate::store::{Direct, Due, Import, OaStatus, Opened, Recovered, State};
+use crate::store::{AtVendors, Direct, Due, Import, OaStatus, Opened, Recovered, State};
 use crate::zalo::Door;
 
 const OAS: [&str; 2] = ["1", "2"];
@@ -95,6 +95,7 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         .expect("nothing to recover");
     let (store, _thread) = opened.start().expect("a thread");
     let door = Door::new(None, None, false, config.timeout, Arc::new(clock_at_the_door)).expect("a door");
+    let doors = Doors { door, vendor_door: crate::vendor::Door::new(None, None, false).expect("a door") };
     let log = LogControl::of_no_log();
     let clock: Arc<dyn Clock> = clock;
     let publishers = Publishers::new(store.clone(), Arc::clone(&clock), log.feed().clone());
@@ -102,13 +103,14 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         store,
         clock,
         publishers,
-        settings: RwLock::new(Arc::new(Settings::of(config, door))),
+        settings: RwLock::new(Arc::new(Settings::of(config, doors))),
         by_program: RwLock::default(),
         managing: tokio::sync::RwLock::default(),
         claims: Claims::default(),
         doubts: Mutex::default(),
         measuring: Mutex::default(),
         measured: Mutex::default(),
+        vendor_work: VendorWork::default(),
         questions: Arc::new(Semaphore::new(1)),
         wake: Notify::new(),
         stop: CancellationToken::new(),
@@ -126,7 +128,11 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         started,
     });
     let managed = keeper.settings().managed.clone();
-    keeper.store.manage(managed, keeper.timing(), keeper.now()).await.expect("taken over");
+    keeper
+        .store
+        .manage(managed, AtVendors::default(), keeper.timing(), keeper.read_clock())
+        .await
+        .expect("taken over");
     keeper
 }
 

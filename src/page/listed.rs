@@ -144,6 +144,10 @@ pub(super) fn next_label(lang: Lang) -> &'static str {
 }
 
 pub(super) fn access_bar(html: &mut Html, lang: Lang, status: &OaStatus, now: Time) {
+    if status.vendor.is_some() {
+        html.put("span", &[("class", "muted")], lang.pick("nhà cung cấp giữ", "held by the vendor"));
+        return;
+    }
     let life =
         Life { label: access_label(lang), usual: ACCESS_LIFE, low: 20, end: status.access_token_expires_at };
     life.bar(html, lang, status, now);
@@ -151,7 +155,7 @@ pub(super) fn access_bar(html: &mut Html, lang: Lang, status: &OaStatus, now: Ti
 
 pub(super) fn refresh_bar(html: &mut Html, lang: Lang, status: &OaStatus, now: Time) {
     let is_dead = matches!(status.state, State::ReauthorizationRequired | State::AwaitingGrant);
-    if is_dead && status.refresh_token_expires_at.is_some() {
+    if is_dead && status.vendor.is_none() && status.refresh_token_expires_at.is_some() {
         let dead = lang.pick("không dùng được nữa", "of no use any more");
         html.put("span", &[("class", "muted")], dead);
         return;

@@ -67,6 +67,30 @@ fn asked_for(lang: Lang, oa: &OaStatus, asked: &Reauthorization) -> Said {
 /// Where none is.
 fn by_itself(lang: Lang, oa: &OaStatus) -> Said {
     let (tone, label, meaning) = match oa.state {
+        State::Scheduled if oa.vendor.is_some() => (
+            Tone::Well,
+            lang.pick("Hoạt động tốt", "Working"),
+            lang.pick(
+                "Nhà cung cấp giữ kết nối; bạn được nhắc khi đến lúc cấp quyền lại.",
+                "The vendor keeps it connected; you are reminded when it is time to authorize again.",
+            ),
+        ),
+        State::Retrying if oa.vendor.is_some() => (
+            Tone::Wait,
+            lang.pick("Đang hỏi nhà cung cấp", "Asking the vendor"),
+            lang.pick(
+                "Chưa lấy được liên kết cấp quyền; hệ thống tự hỏi lại.",
+                "There is no link to authorize at yet; the vendor is asked again.",
+            ),
+        ),
+        State::Blocked if oa.vendor.is_some() => (
+            Tone::Act,
+            lang.pick("Nhà cung cấp từ chối", "Vendor refuses"),
+            lang.pick(
+                "Nhà cung cấp không nhận khoá API. Người vận hành hệ thống phải sửa; cấp quyền lại không giúp được.",
+                "The vendor refuses the API key. Whoever runs the system has to mend it; to authorize again does not help.",
+            ),
+        ),
         State::Scheduled => (
             Tone::Well,
             lang.pick("Hoạt động tốt", "Working"),
@@ -149,6 +173,18 @@ fn why(lang: Lang, reason: &str) -> String {
             "Câu trả lời của Zalo thiếu thứ cần cho lần gia hạn sau.",
             "Zalo's answer lacked what the next renewal needs.",
         ),
+        "consent_due" => lang.pick(
+            "Quyền mà nhà cung cấp đang giữ sắp đến lúc phải cấp lại.",
+            "What the vendor holds has to be authorized again soon.",
+        ),
+        "disconnected" => lang.pick(
+            "Nhà cung cấp cho biết OA đã bị ngắt kết nối.",
+            "The vendor says that the OA is disconnected.",
+        ),
+        "vendor_misconfigured" => lang.pick(
+            "Nhà cung cấp không đưa ra được liên kết cấp quyền dùng được. Người vận hành hệ thống phải xem lại cấu hình.",
+            "The vendor gives no link that can be used. Whoever runs the system has to look at its config.",
+        ),
         "row_unreadable" => lang.pick(
             "Một phần dữ liệu đã lưu của OA này không đọc được.",
             "A part of what was stored of this OA cannot be read.",
@@ -174,7 +210,7 @@ pub(super) fn deadline(lang: Lang, oa: &OaStatus, now: Time) -> Option<String> {
                 Lang::En => format!("By {at} ({left}). After that the OA cannot send."),
             }
         }
-        None if !oa.access_token_valid => {
+        None if !oa.access_token_valid && oa.vendor.is_none() => {
             lang.pick("Hiện OA không gửi được tin.", "The OA cannot send now.").to_owned()
         }
         None => return None,

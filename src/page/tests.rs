@@ -171,6 +171,7 @@ fn statuses(text: &str) -> Vec<OaStatus> {
     let well = OaStatus {
         oa_id: text.into(),
         app_id: Some(text.into()),
+        vendor: Some(text.into()),
         name: Some(text.to_owned()),
         state: State::Scheduled,
         reason: None,

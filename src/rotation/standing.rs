@@ -64,6 +64,14 @@ pub enum Reason {
     AppChanged,
     /// The OA's row in the store lacks a part.
     RowUnreadable,
+    /// Consent to a vendor ends soon, or has ended.
+    ConsentDue,
+    /// The vendor says that the OA is disconnected.
+    Disconnected,
+    /// The vendor cannot be asked for a link before a person has changed something.
+    VendorMisconfigured,
+    /// The vendor refuses the API key.
+    VendorRefused,
     /// The token endpoint kept answering with a code that nobody has documented.
     Error(ErrorCode),
 }
@@ -80,6 +88,10 @@ impl fmt::Display for Reason {
             Reason::AppBraked => f.write_str("app_braked"),
             Reason::AppChanged => f.write_str("app_changed"),
             Reason::RowUnreadable => f.write_str("row_unreadable"),
+            Reason::ConsentDue => f.write_str("consent_due"),
+            Reason::Disconnected => f.write_str("disconnected"),
+            Reason::VendorMisconfigured => f.write_str("vendor_misconfigured"),
+            Reason::VendorRefused => f.write_str("vendor_refused"),
             Reason::Error(code) => write!(f, "error_{code}"),
         }
     }
@@ -98,6 +110,10 @@ impl Reason {
             "app_braked" => Reason::AppBraked,
             "app_changed" => Reason::AppChanged,
             "row_unreadable" => Reason::RowUnreadable,
+            "consent_due" => Reason::ConsentDue,
+            "disconnected" => Reason::Disconnected,
+            "vendor_misconfigured" => Reason::VendorMisconfigured,
+            "vendor_refused" => Reason::VendorRefused,
             other => Reason::Error(ErrorCode(other.strip_prefix("error_")?.parse().ok()?)),
         })
     }
@@ -119,6 +135,10 @@ mod tests {
             Reason::AppBraked,
             Reason::AppChanged,
             Reason::RowUnreadable,
+            Reason::ConsentDue,
+            Reason::Disconnected,
+            Reason::VendorMisconfigured,
+            Reason::VendorRefused,
             Reason::Error(ErrorCode(-14020)),
         ] {
             assert_eq!(Reason::parse(&reason.to_string()), Some(reason));

@@ -10,9 +10,10 @@ use super::medium::{self, Medium};
 use super::open_error::{OpenError, sql_error};
 use super::overview::{self, AppStatus};
 use super::slots::Slots;
+use super::vendor::AtVendors;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
-use super::{connection, file, links, read_only, resolve, wal};
+use super::{connection, file, links, read_only, resolve, vendor, wal};
 use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AttemptId, Fleet, OaId};
@@ -80,14 +81,22 @@ impl Direct {
         timing: &Timing,
         now: &Reading,
     ) -> Result<Imported, StoreError> {
+        self.write(|tx| import::import(tx, import, timing, now))
+    }
+
+    /// Does it in one durable transaction.
+    pub(super) fn write<T>(
+        &mut self,
+        verb: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let conn = self.conn.as_mut().ok_or(StoreError::Closed)?;
         let transact = |conn: &mut Connection| {
             let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            let imported = import::import(&tx, import, timing, now)?;
+            let done = verb(&tx)?;
             failpoint::pass("import.committing");
             tx.commit()?;
             failpoint::pass("import.committed");
-            Ok(imported)
+            Ok(done)
         };
         transact(conn).map_err(|error| classify(&error))
     }
@@ -96,8 +105,15 @@ impl Direct {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn statuses(&self, managed: &Fleet, now: &Reading) -> Result<Vec<OaStatus>, StoreError> {
-        self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, view::Page::WHOLE, now))
+    pub fn statuses(
+        &self,
+        managed: &Fleet,
+        at_vendors: &AtVendors,
+        now: &Reading,
+    ) -> Result<Vec<OaStatus>, StoreError> {
+        let whole = view::Page::WHOLE;
+        let shown = self.read(|conn| view::statuses(conn, self.slots.as_ref(), managed, whole, now))?;
+        Ok(vendor::as_configured(shown, managed, at_vendors, now))
     }
 
     /// The apps that are held back.

@@ -4,7 +4,7 @@
 //! function over a connection, so that a simulation can drive them on one thread. [`Store`] is the daemon's shell
 //! around them: a thread that commits what waits together. [`Direct`] is the commands' shell: one connection, one
 //! verb. [`Opened`] recovers what an earlier run left. No SQL and no type of rusqlite leaves this room. May import
-//! `rotation`, `oauth`, `clock`, `id`, `secret` and `failpoint`.
+//! `rotation`, `vendor`, `oauth`, `clock`, `id`, `secret` and `failpoint`.
 
 mod apps;
 mod changes;
@@ -36,20 +36,20 @@ mod resolve;
 mod rows;
 mod schema;
 mod settle;
+mod slot;
 mod slots;
 mod soundness;
 #[cfg(test)]
 mod tests;
+mod vendor;
 mod view;
 mod wal;
 mod writer;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 pub use apps::{AppChange, AppStanding};
 pub use changes::{Awaiting, Changes, Subscription};
@@ -73,7 +73,11 @@ pub use reauthorization::Reauthorization;
 pub use recovery::{Opened, Recovered, TakenIn};
 pub use resolve::{Decision, Resolved};
 pub use settle::{Abandoned, Doubt, Settled};
+pub use slot::Slot;
 pub use slots::SpilledAnswer;
+pub use vendor::{
+    Asked, AtVendors, LinkEffect, LinkNews, LookEffect, LookNews, TakenUp, VendorDue, VendorReminder,
+};
 pub use view::{HistoryEntry, OaStatus, State};
 pub use writer::{Health, StoreError};
 
@@ -138,7 +142,7 @@ impl Store {
 
     /// Takes a spill slot, if one is free.
     pub fn take_slot(&self) -> Option<Slot> {
-        self.slots.take().map(|index| Slot { slots: Arc::clone(&self.slots), index, is_filled: false })
+        self.slots.take().map(|index| Slot::new(Arc::clone(&self.slots), index))
     }
 
     /// How many spill slots are free.
@@ -146,15 +150,20 @@ impl Store {
         self.slots.free()
     }
 
-    /// Takes over which OAs the config has; returns those that programs manage.
+    /// Takes over which OAs the config has, of apps and of vendors; returns those that programs manage.
     pub async fn manage(
         &self,
         oas: impl Into<Arc<Fleet>>,
+        at_vendors: AtVendors,
         timing: Arc<Timing>,
-        now: Time,
+        now: Reading,
     ) -> Result<Fleet, StoreError> {
         let oas = oas.into();
-        self.writer.call(true, move |tx| fleet::manage(tx, &oas, &timing, now)).await
+        let manage = move |tx: &_| {
+            vendor::manage(tx, &at_vendors, &now)?;
+            fleet::manage(tx, &oas, &timing, now.time)
+        };
+        self.writer.call(true, manage).await
     }
 
     /// A program wants this OA to be managed so. `false`: the config has it.
@@ -359,8 +368,8 @@ impl Store {
     }
 
     /// How many OAs are in each state.
-    pub async fn counts(&self) -> Result<Counts, StoreError> {
-        self.writer.call(false, overview::counts).await
+    pub async fn counts(&self, now: Time) -> Result<Counts, StoreError> {
+        self.writer.call(false, move |conn| overview::counts(conn, now)).await
     }
 
     /// Makes room for so many answers, if there is not as much already.
@@ -372,48 +381,5 @@ impl Store {
         tokio::task::spawn_blocking(move || slots.grow(count)).await??;
         let resized = self.writer.call(false, move |conn| wal::size(conn, count)).await;
         resized.map_err(std::io::Error::other)
-    }
-}
-
-/// A spill slot, held by one attempt. Dropped empty, it is free again; dropped filled, it keeps its answer for the
-/// next start.
-#[derive(Debug)]
-pub struct Slot {
-    slots: Arc<Slots>,
-    index: usize,
-    is_filled: bool,
-}
-
-impl Slot {
-    /// Writes the answer into the slot, and comes back with it: durable if that went well. May be repeated, also after a
-    /// panic: the slot is not lost by it.
-    pub fn filling(mut self, spilled: Arc<SpilledAnswer>) -> JoinHandle<(Slot, std::io::Result<()>)> {
-        // From here on something may stand in it, also if writing fails.
-        self.is_filled = true;
-        tokio::task::spawn_blocking(move || {
-            let filled = catch_unwind(AssertUnwindSafe(|| self.slots.fill(self.index, &spilled)));
-            (self, filled.unwrap_or_else(|_| Err(std::io::Error::other("filling it panicked"))))
-        })
-    }
-
-    /// Empties the slot and gives it back, after its answer became durable in the store.
-    ///
-    /// # Errors
-    /// When it cannot be emptied. It is given back all the same: its content names an attempt that is concluded,
-    /// which the next start passes over, and the next answer overwrites it.
-    pub async fn clear(mut self) -> std::io::Result<()> {
-        if std::mem::take(&mut self.is_filled) {
-            let (slots, index) = (Arc::clone(&self.slots), self.index);
-            tokio::task::spawn_blocking(move || slots.clear(index)).await??;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if !self.is_filled {
-            self.slots.put_back(self.index);
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::apps::{self, AppStanding};
+use super::vendor;
 use super::view::State;
 use crate::clock::{Reading, Time};
 use crate::id::AppId;
@@ -59,12 +60,22 @@ const SEEN: &str = "CASE WHEN app_id IS NULL THEN 'unmanaged' \
      WHEN state IN ('scheduled', 'retrying') AND app_id IN (SELECT app_id FROM app WHERE refused_since IS NOT NULL) \
      THEN 'blocked' ELSE state END";
 
-/// Counts the OAs as [`statuses`](super::view::statuses) would show them, without looking at each.
-pub(super) fn counts(conn: &Connection) -> rusqlite::Result<Counts> {
+/// The OAs that an app holds, or nobody: what a vendor holds is counted among his.
+const OF_APPS: &str =
+    "(app_id IS NOT NULL OR oa_id NOT IN (SELECT oa_id FROM vendor_oa WHERE is_managed = 1))";
+
+/// Counts the OAs as [`statuses`](super::view::statuses) would show them, those of apps without looking at each.
+pub(super) fn counts(conn: &Connection, now: Time) -> rusqlite::Result<Counts> {
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {SEEN} AS seen, count(*), min(next_action_at) FROM oa GROUP BY seen"
+        "SELECT {SEEN} AS seen, count(*), min(next_action_at) FROM oa WHERE {OF_APPS} GROUP BY seen"
     ))?;
-    read_counts(statement.query([])?)
+    let mut counts = read_counts(statement.query([])?)?;
+    let (of_vendors, next) = vendor::count(conn, now)?;
+    for (state, count) in of_vendors {
+        *counts.by_state.entry(state).or_default() += count;
+    }
+    counts.next_refresh_at = counts.next_refresh_at.into_iter().chain(next).min();
+    Ok(counts)
 }
 
 /// What is to be seen of the fleet at a glance.
@@ -83,7 +94,7 @@ pub(super) fn overview(conn: &Connection, now: &Reading) -> rusqlite::Result<Ove
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {SEEN} AS seen, count(*), count(*) FILTER (WHERE app_id IS NOT NULL AND (access_token IS NULL OR \
          access_token_expires_at IS NULL OR access_token_expires_at <= ?1)), min(access_token_expires_at) FILTER \
-         (WHERE app_id IS NOT NULL AND access_token IS NOT NULL) FROM oa GROUP BY seen"
+         (WHERE app_id IS NOT NULL AND access_token IS NOT NULL) FROM oa WHERE {OF_APPS} GROUP BY seen"
     ))?;
     let mut rows = statement.query([now.time.as_millis()])?;
     let mut overview = Overview::default();
@@ -95,6 +106,10 @@ pub(super) fn overview(conn: &Connection, now: &Reading) -> rusqlite::Result<Ove
         unserved.extend((lacking > 0).then_some((state, lacking)));
         let first_end = row.get::<_, Option<i64>>(3)?.map(Time::from_millis);
         first_ends.extend(first_end.map(|at| (state, at)));
+    }
+    // A vendor keeps their tokens: nobody misses any here.
+    for (state, count) in vendor::count(conn, now.time)?.0 {
+        *overview.counts.entry(state).or_default() += count;
     }
     Ok(overview)
 }

@@ -223,7 +223,7 @@ mod tests {
     use crate::clock::{Moment, Time, Uptime};
     use crate::oauth::{Answer, read_token_answer};
     use crate::rotation::{Roll, Timing};
-    use crate::store::{Import, Opened, Recovered, State, Store};
+    use crate::store::{AtVendors, Import, Opened, Recovered, State, Store};
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::thread::JoinHandle;
     use std::time::Duration;
@@ -331,7 +331,11 @@ mod tests {
         let bench = bench();
         let oas: Fleet = (0..25).map(|number| (format!("{number:02}").into(), managed("1"))).collect();
         let oas = Arc::new(oas);
-        bench.store.manage(Arc::clone(&oas), Arc::default(), now().time).await.expect("managed");
+        bench
+            .store
+            .manage(Arc::clone(&oas), AtVendors::default(), Arc::default(), now())
+            .await
+            .expect("managed");
         bench.import("13", 1).await;
         let reader = bench.store.reader().expect("a reader");
         let (mut seen, mut after) = (Vec::new(), None);
@@ -350,7 +354,7 @@ mod tests {
         assert_eq!(overview.unserved, [(State::AwaitingGrant, 24)].into());
         let end = now().time.plus(Duration::from_secs(90_000));
         assert_eq!(overview.first_ends, [(State::Scheduled, end)].into());
-        let counted = bench.store.counts().await.expect("counted");
+        let counted = bench.store.counts(now().time).await.expect("counted");
         assert_eq!(counted.by_state, overview.counts, "both ways of counting say the same");
         let later = reader.overview(Reading { time: end, ..now() }).await.expect("read");
         assert_eq!(later.unserved, [(State::AwaitingGrant, 24), (State::Scheduled, 1)].into());
@@ -361,7 +365,9 @@ mod tests {
         let bench = bench();
         let (theirs, ours) = (OaId::from("8"), OaId::from("9"));
         let fleet = Arc::new(Fleet::from([(ours.clone(), managed("1"))]));
-        let manage = |fleet: &Arc<Fleet>| bench.store.manage(Arc::clone(fleet), Arc::default(), now().time);
+        let manage = |fleet: &Arc<Fleet>| {
+            bench.store.manage(Arc::clone(fleet), AtVendors::default(), Arc::default(), now())
+        };
         assert_eq!(manage(&fleet).await.expect("managed"), Fleet::new());
         let enlist = |oa: &OaId| bench.store.enlist(oa.clone(), managed("2"), Arc::default(), now().time);
         assert!(enlist(&theirs).await.expect("enlisted"));

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// The version that this program reads and writes.
@@ -26,8 +27,19 @@ pub(super) fn see_as_newest(conn: &Connection, version: usize) -> rusqlite::Resu
     if version == newest_version() {
         return Ok(true);
     }
-    if !(1..=3).contains(&version) {
+    if !(1..=4).contains(&version) {
         return Ok(false);
+    }
+    conn.execute_batch(
+        "CREATE TEMP VIEW vendor AS SELECT '' AS vendor_id WHERE 0; \
+         CREATE TEMP VIEW vendor_oa AS SELECT '' AS oa_id, '' AS vendor_id, 0 AS is_managed, NULL AS name, NULL AS written_at, \
+         NULL AS authorized_at, NULL AS ends_at, 0 AS is_end_told, NULL AS outdated_end, NULL AS due_at, 0 AS is_disconnected, NULL AS link, \
+         NULL AS link_since, NULL AS needed_since, NULL AS trouble, 0 AS failures, 0 AS polls, 0 AS look_failures, \
+         NULL AS last_error, NULL AS ask_at, NULL AS poll_at, 0 AS planned_at, NULL AS planned_uptime, NULL AS planned_boot, \
+         NULL AS reminded_step WHERE 0;",
+    )?;
+    if version == 4 {
+        return Ok(true);
     }
     conn.execute_batch(
         "CREATE TEMP VIEW signing_key AS SELECT '' AS name, x'' AS key WHERE 0; \

@@ -10,8 +10,9 @@ use super::held::{is_valid, set_in_slot};
 use super::reauthorization::{self, Reauthorization};
 use super::rows::{self, OaRow, StoredSet};
 use super::slots::Slots;
+use super::vendor;
 use crate::clock::{Reading, Time};
-use crate::id::{AppId, AttemptId, Fleet, Managed, OaId};
+use crate::id::{AppId, AttemptId, Fleet, Managed, OaId, VendorId};
 use crate::rotation::{Reason, Retrying, Standing, Uncertain};
 
 /// The state of an OA as the outside sees it.
@@ -71,6 +72,9 @@ pub struct OaStatus {
     pub oa_id: OaId,
     /// Its app in the config, else the one that its set was granted to.
     pub app_id: Option<AppId>,
+    /// The vendor who holds it and keeps its tokens; null: this daemon keeps them.
+    #[serde(default)]
+    pub vendor: Option<VendorId>,
     /// Its name in the config.
     pub name: Option<String>,
     /// Its state.
@@ -168,6 +172,7 @@ pub(super) fn statuses(
         .into_iter()
         .map(|row| (row.oa_id.clone(), row))
         .collect();
+    let mut of_vendors = vendor::page(conn, after.as_ref(), limit, now)?.into_iter().peekable();
     let start = after.map_or(Bound::Unbounded, Bound::Excluded);
     for oa_id in managed.range((start, Bound::Unbounded)).map(|(oa_id, _)| oa_id).take(limit) {
         rows.entry(oa_id.clone()).or_insert_with(|| OaRow::new(oa_id.clone()));
@@ -179,8 +184,18 @@ pub(super) fn statuses(
             row.app_id.as_ref().and_then(|app_id| held.get(app_id)).copied().unwrap_or(AppStanding::Open);
         let is_presenting = presenting.contains(&oa_id);
         let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
-        statuses.push(status_of(row, in_slot, is_presenting, app, now));
+        while let Some(before) = of_vendors.next_if(|status| status.oa_id < oa_id) {
+            statuses.push(before);
+        }
+        let of_app = status_of(row, in_slot, is_presenting, app, now);
+        // One that went over from an app to a vendor, or back, has a row of each.
+        let of_vendor = of_vendors.next_if(|status| status.oa_id == oa_id);
+        let is_vendors =
+            |other: &OaStatus| of_app.state == State::Unmanaged && other.state != State::Unmanaged;
+        statuses.push(of_vendor.filter(is_vendors).unwrap_or(of_app));
     }
+    statuses.extend(of_vendors);
+    statuses.truncate(limit);
     Ok(statuses)
 }
 
@@ -219,7 +234,14 @@ pub(super) fn status(
     managed: Option<&Managed>,
     now: &Reading,
 ) -> rusqlite::Result<Option<OaStatus>> {
-    let Some(row) = rows::load(conn, oa_id)?.map(|row| as_managed(row, managed)) else { return Ok(None) };
+    let row = rows::load(conn, oa_id)?.map(|row| as_managed(row, managed));
+    if row.as_ref().is_none_or(|row| row.app_id.is_none())
+        && let Some(of_vendor) = vendor::shown(conn, oa_id, now)?
+        && (row.is_none() || of_vendor.state != State::Unmanaged)
+    {
+        return Ok(Some(of_vendor));
+    }
+    let Some(row) = row else { return Ok(None) };
     let app = standing_of_app(conn, &row)?;
     let is_presenting = presenting(conn)?.contains(oa_id);
     let in_slot = if is_presenting { set_in_slot(conn, slots, &row)? } else { None };
@@ -266,6 +288,7 @@ fn status_of(
     OaStatus {
         oa_id: row.oa_id,
         app_id: row.app_id.or(set_app),
+        vendor: None,
         name: row.name,
         state,
         reason: reason.map(|reason| reason.to_string()),

@@ -341,7 +341,7 @@ fn an_error_alerts_until_it_is_mended() {
 }
 
 /// What ends an error, beside the events that [`MENDED`] has. Of an error that stands in here twice any does.
-const ENDINGS: [(&str, &[&str]); 11] = [
+const ENDINGS: [(&str, &[&str]); 13] = [
     ("access_token.expired", &MENDED),
     ("api.unavailable", &["api.listening", "daemon.started"]),
     ("app.refused", &["app.released"]),
@@ -353,10 +353,12 @@ const ENDINGS: [(&str, &[&str]); 11] = [
     ("oa.reauthorization_required", &MENDED),
     ("oa.unreadable", &MENDED),
     ("store.failed", &["store.recovered", "daemon.ready"]),
+    ("vendor.misconfigured", &["oa.authorized", "vendor.link_fetched"]),
+    ("vendor.refused", &["vendor.released"]),
 ];
 
 /// What makes an OA go on.
-const MENDED: [&str; 3] = ["oa.imported", "oa.resolved", "refresh.succeeded"];
+const MENDED: [&str; 4] = ["oa.authorized", "oa.imported", "oa.resolved", "refresh.succeeded"];
 
 /// What no later event mends.
 const ENDLESS: [&str; 4] =
@@ -374,7 +376,7 @@ fn every_error_of_the_program_alerts_until_what_ends_it() {
     let line = |name: &str, level: &str, at: Time| {
         let about = |id: &str| program.get(name).is_some_and(|event| event.fields.contains(id));
         let mut line = serde_json::json!({"timestamp": at.to_string(), "level": level, "event": name, "message": "what\tto\ndo\u{1b}"});
-        let id = if about("oa_id") { Some("oa_id") } else { Some("app_id").filter(|id| about(id)) };
+        let id = ["oa_id", "app_id", "vendor"].into_iter().find(|id| about(id));
         if let Some(id) = id {
             line[id] = "7".into();
         }

@@ -10,8 +10,8 @@ use zalo_tokend::clock::{Moment, Reading, Time, Uptime};
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::{AnswerBytes, Ending, Exchange, Proof, Roll, Timing, judge};
 use zalo_tokend::store::{
-    Attempted, Claim, Claimed, Direct, Effect, Import, Imported, Journalled, Managed, Medium, OpenError,
-    Opened, Recovered, Settled, Slot, SpilledAnswer, State, Store, StoreError,
+    AtVendors, Attempted, Claim, Claimed, Direct, Effect, Import, Imported, Journalled, Managed, Medium,
+    OpenError, Opened, Recovered, Settled, Slot, SpilledAnswer, State, Store, StoreError,
 };
 
 use crate::ledger::{self, Ledger};
@@ -162,7 +162,7 @@ impl World {
     pub async fn work(&mut self, store: &Store) -> Result<(), Died> {
         let oas: BTreeMap<OaId, Managed> = [(oa(), managed())].into();
         loop {
-            let done = store.manage(oas.clone(), timing(), self.now).await;
+            let done = store.manage(oas.clone(), AtVendors::default(), timing(), self.reading()).await;
             if self.settled(done)?.is_some() {
                 break;
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use faulty_disk::{Fault, FaultKind, Loss};
 use zalo_tokend::id::{AppId, OaId};
+use zalo_tokend::store::AtVendors;
 
 use crate::clocks::{DAY, HOUR, MINUTE, SECOND};
 use crate::queue::{Event, Step};
@@ -226,9 +227,10 @@ impl World {
         let before = self.fleet.oas.clone();
         change(self);
         let Some(store) = self.store() else { return Ok(()) };
-        let now = self.clocks.read().time;
-        let taken = match store.manage(self.fleet.oas.clone(), self.fleet.timing.clone(), now).await {
-            Ok(_) => store.allow_trials(now).await,
+        let now = self.clocks.read();
+        let (oas, timing) = (self.fleet.oas.clone(), self.fleet.timing.clone());
+        let taken = match store.manage(oas, AtVendors::default(), timing, now.clone()).await {
+            Ok(_) => store.allow_trials(now.time).await,
             Err(error) => Err(error),
         };
         if let Err(error) = taken {

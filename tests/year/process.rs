@@ -8,7 +8,7 @@ use faulty_disk::Loss;
 use zalo_tokend::clock::Uptime;
 use zalo_tokend::id::{AppId, AttemptId, OaId};
 use zalo_tokend::rotation::Roll;
-use zalo_tokend::store::{Direct, Effect, Health, Opened, Recovered, Store, StoreError, Sweep};
+use zalo_tokend::store::{AtVendors, Direct, Effect, Health, Opened, Recovered, Store, StoreError, Sweep};
 
 use crate::attempt::Attempt;
 use crate::clocks::{DAY, HOUR, MINUTE, SECOND, millis};
@@ -85,7 +85,9 @@ impl World {
 
     async fn go_to_work(&mut self, store: Store) -> Result<(), String> {
         let now = self.clocks.read();
-        let managed = store.manage(self.fleet.oas.clone(), self.fleet.timing.clone(), now.time).await;
+        let managed = store
+            .manage(self.fleet.oas.clone(), AtVendors::default(), self.fleet.timing.clone(), now.clone())
+            .await;
         let ready = match managed {
             Ok(_) => store.allow_trials(now.time).await,
             Err(error) => Err(error),

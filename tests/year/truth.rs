@@ -255,6 +255,10 @@ impl World {
             | Reason::AppBraked
             | Reason::AppChanged
             | Reason::RowUnreadable
+            | Reason::ConsentDue
+            | Reason::Disconnected
+            | Reason::VendorMisconfigured
+            | Reason::VendorRefused
             | Reason::Error(_) => false,
         };
         let Some(set) = self.truth.current(oa_id).filter(|_| is_said_of_the_token) else { return Ok(()) };
@@ -272,7 +276,7 @@ impl World {
         let mut statuses = Vec::new();
         self.with_reader(|world, reader| {
             let now = world.clocks.read();
-            statuses = reader.statuses(&world.fleet.oas, &now).unwrap_or_default();
+            statuses = reader.statuses(&world.fleet.oas, &Default::default(), &now).unwrap_or_default();
             Ok(())
         })?;
         for status in &statuses {

@@ -118,7 +118,11 @@ impl Stage {
     /// How the OAs stand, as `status` would tell it, and when the chain's next trial is, if its app is braked.
     pub(super) fn look(&self) -> Result<(Vec<OaStatus>, Option<Time>), Failure> {
         let store = Direct::open_to_read(&self.config.store_path)?;
-        let statuses = store.statuses(&keeper::managed(&self.config), &SystemClock::new().read())?;
+        let statuses = store.statuses(
+            &keeper::managed(&self.config),
+            &keeper::at_vendors(&self.config),
+            &SystemClock::new().read(),
+        )?;
         let mut held = store.held_apps()?.into_iter();
         let trial_at = held.find(|app| app.app_id.as_str() == CHAIN).map(|app| app.trial_at);
         Ok((statuses, trial_at))

@@ -53,8 +53,9 @@ impl Keeper {
     pub(in super::super) fn consent_origins(&self) -> Vec<String> {
         let settings = self.settings();
         let pages = settings.apps.values().filter_map(|app| app.consenting.as_ref());
-        let origins: BTreeSet<String> =
-            pages.map(|app| app.permission_url.origin().ascii_serialization()).collect();
+        let pages = pages.map(|app| app.permission_url.origin().ascii_serialization());
+        let vendors = settings.vendors.values().flat_map(|vendor| vendor.link_origins());
+        let origins: BTreeSet<String> = pages.chain(vendors).collect();
         origins.into_iter().collect()
     }
 }

@@ -81,8 +81,12 @@ fn store_failed(error: &StoreError) -> String {
 }
 
 impl Keeper {
-    /// Where somebody is to be sent to give consent for this OA.
+    /// Where somebody is to be sent to give consent for this OA: to Zalo, or where the vendor says who holds it.
     pub(super) async fn begin_consent(&self, oa_id: &OaId) -> Result<Url, NoConsent> {
+        if self.vendor_of(oa_id).is_some() {
+            let link = self.vendor_link(oa_id).await.map_err(NoConsent::NotNow)?;
+            return link.parse().map_err(|_| NoConsent::NotNow("the vendor's link is no address".to_owned()));
+        }
         let (managed, consenting) = self.consenting(oa_id)?;
         let no_randomness = || NoConsent::NotNow("the system has no randomness; look at its log".to_owned());
         let state = new_state().ok_or_else(no_randomness)?;

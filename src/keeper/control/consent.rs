@@ -25,6 +25,13 @@ pub(super) async fn begin(keeper: &Arc<Keeper>, oa_id: &OaId, asker: &mut Conver
     if !asker.say(&Reply::Link { url }).await {
         tracing::debug!("a program went away before it was answered");
     }
+    if let Some(vendor) = keeper.vendor_of(oa_id) {
+        let text = format!(
+            "OA {oa_id}: vendor {vendor}, who holds it, takes consent at this address; see zalo-tokend status {oa_id} for \
+             whether he has noticed it"
+        );
+        return Reply::Done { text };
+    }
     let mut time_is_up = std::pin::pin!(tokio::time::sleep(CONSENT_LIFE));
     loop {
         let told = tokio::select! {

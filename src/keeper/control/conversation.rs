@@ -11,6 +11,7 @@ use super::super::Keeper;
 use super::protocol::{DaemonStatus, HeldToken, LONGEST_REQUEST, Reply, Request};
 use super::refresh::{self, Asker, Wish};
 use super::{consent, resolve};
+use crate::clock::Time;
 use crate::id::OaId;
 use crate::store::Health;
 
@@ -45,6 +46,14 @@ impl Conversation {
             Ok(Request::Authorize { oa_id }) => consent::begin(&keeper, &OaId::from(oa_id), &mut self).await,
             Ok(Request::Bring { oa_id, brought }) => {
                 consent::bring(&keeper, &OaId::from(oa_id), brought).await
+            }
+            Ok(Request::Authorized { oa_id, at_ms }) => {
+                let at = at_ms.map(Time::from_millis);
+                said(keeper.authorized_by_person(&OaId::from(oa_id), at).await)
+            }
+            Ok(Request::VendorLink { oa_id }) => {
+                self.say(&Reply::Progress { text: "asked for".to_owned() }).await;
+                said(keeper.vendor_link(&OaId::from(oa_id)).await)
             }
             // Without the parser's words: it repeats what it read.
             Err(_) => Reply::Failed {
@@ -82,6 +91,13 @@ impl Asker for Conversation {
     async fn gone(&mut self) {
         let mut rest = [0; 64];
         while matches!(self.reader.read(&mut rest).await, Ok(read) if read > 0) {}
+    }
+}
+
+fn said(done: Result<String, String>) -> Reply {
+    match done {
+        Ok(text) => Reply::Done { text },
+        Err(text) => Reply::Failed { text },
     }
 }
 

@@ -38,11 +38,15 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What fits into the address of a socket.
 const LONGEST_ADDRESS: usize = 107;
 
-/// The daemon's config does not have this OA.
-fn not_kept(oa_id: &OaId) -> Reply {
-    Reply::Failed {
-        text: format!("the running daemon does not keep OA {oa_id}; add it to the config and reload"),
-    }
+/// The daemon's config does not have this OA, or a vendor keeps its tokens.
+fn not_kept(keeper: &Keeper, oa_id: &OaId) -> Reply {
+    let text = match keeper.vendor_of(oa_id) {
+        Some(vendor) => format!(
+            "OA {oa_id} is held by vendor {vendor}, which keeps its tokens: there is nothing to do here"
+        ),
+        None => format!("the running daemon does not keep OA {oa_id}; add it to the config and reload"),
+    };
+    Reply::Failed { text }
 }
 
 /// The store takes nothing now.

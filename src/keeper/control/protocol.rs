@@ -45,6 +45,18 @@ pub enum Request {
         /// What he came back with.
         brought: Brought,
     },
+    /// Consent was given to the vendor who holds this OA.
+    Authorized {
+        /// The OA.
+        oa_id: String,
+        /// When, in milliseconds since the Unix epoch; `None`: now.
+        at_ms: Option<i64>,
+    },
+    /// The link at which consent is given to the vendor who holds this OA: it is the text of the reply.
+    VendorLink {
+        /// The OA.
+        oa_id: String,
+    },
 }
 
 /// What somebody came back from Zalo with. As secret as a token.

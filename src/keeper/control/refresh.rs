@@ -67,7 +67,7 @@ async fn begin(
     Wish { trial, generation, spares_blocked, spares_retrying }: Wish,
     asker: &mut impl Asker,
 ) -> Result<Waiting, Reply> {
-    let Some(managed) = keeper.managed(oa_id) else { return Err(not_kept(oa_id)) };
+    let Some(managed) = keeper.managed(oa_id) else { return Err(not_kept(keeper, oa_id)) };
     // Before anything is looked at, so that nothing is missed.
     let told = keeper.told.listen();
     let not_now = |text: String| Reply::NotNow { text };

@@ -12,7 +12,7 @@ use crate::store::{Decision, Resolved};
 
 pub(super) async fn run(keeper: &Arc<Keeper>, oa_id: &OaId, choice: Choice) -> Reply {
     if keeper.managed(oa_id).is_none() {
-        return not_kept(oa_id);
+        return not_kept(keeper, oa_id);
     }
     let (word, decision) = match choice {
         Choice::Present => ("present", Decision::Present),

@@ -1,7 +1,7 @@
 //! Stores of older versions, with rows in them.
 
 use super::*;
-use crate::store::Direct;
+use crate::store::{AtVendors, Direct};
 
 /// A store of the first version with an OA and a blocked app.
 fn fill_first_version(conn: &Connection) {
@@ -44,7 +44,7 @@ fn i10_a_token_is_handed_out_of_a_store_that_waits_for_its_daemon_to_be_upgraded
     let store = Direct::open_to_read(&path).expect("opened");
     let token = store.token(&managed, &oa(), &at(START)).expect("read");
     assert!(matches!(token, TokenAnswer::Valid(valid) if valid.generation == 7), "as it stands");
-    let status = store.statuses(&managed, &at(START)).expect("read").remove(0);
+    let status = store.statuses(&managed, &AtVendors::default(), &at(START)).expect("read").remove(0);
     assert_eq!((status.state, status.granted_at), (State::Blocked, None));
     assert_eq!(store.history(&oa()).expect("read").len(), 0);
     let version: i64 = Connection::open(&path)
@@ -60,4 +60,24 @@ fn migrating_again_changes_nothing() {
     schema::migrate(&conn).expect("a second time changes nothing");
     let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).expect("version");
     assert_eq!(usize::try_from(version).expect("small"), schema::newest_version());
+}
+
+#[test]
+fn a_store_of_the_fourth_version_is_read_as_one_without_vendors_and_then_taken_over() {
+    let conn = Connection::open_in_memory().expect("in memory");
+    for sql in [
+        include_str!("../schema.sql"),
+        include_str!("../schema_2.sql"),
+        include_str!("../schema_3.sql"),
+        include_str!("../schema_4.sql"),
+    ] {
+        conn.execute_batch(sql).expect("the fourth version");
+    }
+    conn.pragma_update(None, "user_version", 4).expect("set");
+    let whole = || view::statuses(&conn, None, &Default::default(), view::Page::WHOLE, &at(START));
+    assert!(schema::see_as_newest(&conn, 4).expect("seen"));
+    assert_eq!(whole().expect("read").len(), 0);
+    conn.execute_batch("DROP VIEW temp.vendor; DROP VIEW temp.vendor_oa").expect("dropped");
+    schema::migrate(&conn).expect("migrated");
+    assert_eq!(whole().expect("read").len(), 0);
 }
