@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use zalo_tokend::simulator::{Answer, Fault, ProbeAnswer, Rule};
 
 use super::harness::Bench;
@@ -128,4 +129,48 @@ async fn i4_while_the_store_hangs_the_answer_is_in_its_slot_and_counts_after_the
     daemon.wait_for_oa("consent.granted", "7").await;
     assert_eq!(bench.status("7").await["state"], "scheduled");
     assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_zalo_to_say_whose_a_set_is() {
+    let (bench, mut daemon) = waiting().await;
+    // It takes questions and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let elsewhere = format!("http://{}", silent.local_addr().expect("bound"));
+    let config = std::fs::read_to_string(bench.config()).expect("written");
+    std::fs::write(
+        bench.config(),
+        config.replace(
+            &format!("api_url = \"{}\"", bench.simulator.api_url()),
+            &format!("api_url = \"{elsewhere}\""),
+        ),
+    )
+    .expect("written");
+    daemon.reload().await;
+    let visit = daemon.begin_visit(&bench.consented("7").await).await;
+    let asked = tokio::time::timeout(super::harness::DEADLINE, silent.accept()).await.expect("in time");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+    drop((visit, asked));
+    let daemon = bench.start().await;
+    daemon.wait_for_oa("consent.granted", "7").await;
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_hangs_no_number_of_visitors_is_kept_waiting() {
+    let (_bench, daemon) = waiting().await;
+    let forged = "/cb?code=x&state=AAAAAAAAAAAAAAAAAAAAAA&oa_id=7";
+    assert_eq!(daemon.visit(forged).await.status, 404);
+    let frozen = Frozen::thread(daemon.pid, "store");
+    // Each of them asks and goes away. Whoever is one too many is told so at once.
+    for _ in 0..300 {
+        let mut visit = daemon.begin_visit(forged).await;
+        visit.shutdown().await.expect("he goes");
+        visit.read_to_end(&mut Vec::new()).await.expect("and is not held");
+    }
+    let page = tokio::time::timeout(super::harness::DEADLINE, daemon.visit(forged)).await.expect("in time");
+    assert_eq!(page.status, 503);
+    drop(frozen);
+    daemon.wait_for("consent.refused").await;
 }
