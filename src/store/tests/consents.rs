@@ -191,6 +191,7 @@ fn what_a_person_brought_since_is_not_overwritten_and_a_refresh_since_is() {
 fn of_two_grants_that_wait_the_newer_one_wins_whichever_is_verified_first() {
     for is_newer_first in [true, false] {
         let mut bench = Bench::with_a_set();
+        bench.now = bench.now.plus(Duration::from_secs(1));
         let older = bench.answered(2);
         bench.now = bench.now.plus(Duration::from_secs(1));
         let newer = bench.answered(3);
