@@ -175,8 +175,7 @@ fn the_example_loads_as_it_stands() {
 #[test]
 fn the_defaults_that_the_example_teaches_are_the_defaults() {
     let place = Place::new();
-    let without_default =
-        ["#secret_key_credential", "#proxy", "#ca_file", "#listen", "#code_verifier_file"];
+    let without_default = ["#secret_key_credential", "#proxy", "#ca_file", "#listen", "#code_verifier_file"];
     // The one without a default on which a default depends.
     let example = place.example().replace("#redirect_uri", "redirect_uri");
     // A section that begins with "#[[" is an example as a whole.
