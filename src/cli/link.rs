@@ -26,6 +26,13 @@ fn parse_life(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let (oa_id, file) = (arguments.oa.oa_id(), config.file.display());
+    if let Some(held) = config.vendor_oas.get(&oa_id) {
+        let what = format!(
+            "vendor {} holds OA {oa_id} and makes the links himself; have one made: zalo-tokend authorize {oa_id}",
+            held.vendor_id
+        );
+        return Err(Failure::new(exit::FAILED, what));
+    }
     let managed = config.oas.get(&oa_id).ok_or_else(|| {
         Failure::new(
             exit::FAILED,

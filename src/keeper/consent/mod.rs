@@ -191,7 +191,7 @@ impl Keeper {
         let Some(consent) = open else {
             return Err(NoConsent::NotNow(format!(
                 "no consent for OA {oa_id} was begun in the last ten minutes, and a code belongs to the address that it was \
-                 given at: run zalo-tokend authorize {oa_id} --print first, and grant consent there"
+                 given at: run zalo-tokend authorize {oa_id} --no-wait first, and grant consent there"
             )));
         };
         let back = exchange::bring(self, consent, code).await;
