@@ -211,7 +211,7 @@ struct Chapter {
 /// What is the same of a row in every language.
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
-    /// The first cell, if it is code or a number, and each cell that is one of the log's levels.
+    /// The first cell, if there is nothing but code and numbers in it, and each cell of the log's levels.
     cells: Vec<String>,
     /// What stands in backticks.
     words: BTreeSet<String>,
@@ -222,10 +222,10 @@ struct Row {
 impl Row {
     fn of(line: &str) -> Row {
         let is_level = |cell: &str| cell.split(", ").all(|word| matches!(word, "info" | "warn" | "error"));
+        let is_wordless =
+            |cell: &str| !cell.split('`').step_by(2).any(|text| text.contains(char::is_alphabetic));
         let cells = line.trim_matches('|').split('|').map(str::trim).enumerate();
-        let same = cells.filter(|(at, cell)| {
-            *at == 0 && cell.starts_with(|c: char| c == '`' || c.is_ascii_digit()) || is_level(cell)
-        });
+        let same = cells.filter(|(at, cell)| *at == 0 && is_wordless(cell) || is_level(cell));
         let plain: String = line.split('`').step_by(2).collect();
         let mut numbers: Vec<String> = plain
             .split(|c: char| !c.is_ascii_digit())
