@@ -80,3 +80,13 @@ fn i3_a_store_of_any_bytes_is_refused_or_presents_no_token_twice() {
 fn any_command_line_is_understood_or_refused_in_words() {
     run("arguments");
 }
+
+#[test]
+fn i9_whatever_anybody_comes_back_with_is_read_or_left_and_makes_no_link() {
+    run("callback");
+}
+
+#[test]
+fn i9_any_answer_of_a_vendor_is_read_and_nothing_of_it_does_harm() {
+    run("vendor_answer");
+}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each fuzz target calls one of them")]
 
 pub mod arguments;
+pub mod callback;
 pub mod config;
 pub mod database;
 pub mod import;
@@ -10,6 +11,7 @@ pub mod probe_answer;
 pub mod retry_after;
 pub mod slot;
 pub mod token_answer;
+pub mod vendor_answer;
 
 use zalo_tokend::simulator::MARKER;
 
@@ -17,8 +19,9 @@ use zalo_tokend::simulator::MARKER;
 pub type Check = fn(&[u8]);
 
 /// The targets, by the name of their folder in `fuzz/corpus`.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 10] = [
     ("arguments", arguments::check),
+    ("callback", callback::check),
     ("config", config::check),
     ("database", database::check),
     ("import", import::check),
@@ -26,6 +29,7 @@ pub const TARGETS: [(&str, Check); 8] = [
     ("retry_after", retry_after::check),
     ("slot", slot::check),
     ("token_answer", token_answer::check),
+    ("vendor_answer", vendor_answer::check),
 ];
 
 /// What is said of bad input says something, and repeats no secret.

@@ -32,6 +32,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod token;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use desk::{Alive, Asked, BoxFuture, Desk, Dismissed, Enlisted, Occasion};
 pub use listen::{ListenError, Listeners, inherited};
+pub use wire::{History, List, Record};
 
 use crate::clock::Clock;
 use crate::config;

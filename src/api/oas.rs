@@ -14,12 +14,13 @@ use super::desk::{Dismissed, Enlisted};
 use super::oa::Oa;
 use super::problem::Problem;
 use super::rights::Reach;
+use super::wire::{History, List};
 use super::{Api, body, of_type, read};
 use crate::clock::Reading;
 use crate::config::{self, Verb};
 use crate::id::{AppId, OaId};
 use crate::oauth::whole_set;
-use crate::store::{AppStatus, HistoryEntry, Imported, OaStatus};
+use crate::store::{Imported, OaStatus};
 
 /// How many OAs one answer has at most, and without being asked.
 const MOST_LISTED: usize = 1_000;
@@ -32,15 +33,6 @@ pub(super) struct Part {
     after: Option<String>,
     /// So many at most.
     limit: Option<usize>,
-}
-
-#[derive(Serialize)]
-struct List {
-    oas: Vec<OaStatus>,
-    /// The apps that are held back, for whoever may read all OAs.
-    held_apps: Vec<AppStatus>,
-    /// What to ask for next: `after=NEXT`. Null when this was the last part.
-    next: Option<OaId>,
 }
 
 pub(super) async fn list(
@@ -122,13 +114,6 @@ pub(super) async fn status(api: &Api, oa_id: &OaId) -> Result<Response, Problem>
         }
         None => Err(Problem::no_such_oa(oa_id)),
     }
-}
-
-/// The journal of an OA: as `history --json` prints it.
-#[derive(Serialize)]
-struct History {
-    oa_id: OaId,
-    attempts: Vec<HistoryEntry>,
 }
 
 pub(super) async fn history(

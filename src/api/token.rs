@@ -1,5 +1,6 @@
 //! `GET /v1/oas/{oa_id}/token`: the access token that can be used now.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::caller::Caller;
 use super::desk::Occasion;
 use super::oa::Oa;
 use super::problem::Problem;
+use super::wire::Record;
 use super::{Api, of_type, read};
 use crate::clock::{Reading, Time};
 use crate::config::Verb;
@@ -38,24 +40,6 @@ pub(super) struct Wishes {
     min_ttl: Option<String>,
     /// With the `appsecret_proof`.
     proof: Option<bool>,
-}
-
-/// The record: as `token --json` prints it.
-#[derive(Serialize)]
-struct Record<'t> {
-    oa_id: &'t OaId,
-    access_token: &'t str,
-    expires_at: Time,
-    expires_in: u64,
-    generation: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    appsecret_proof: Option<String>,
-    /// What came of a report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    verdict: Option<&'static str>,
-    /// Only where it is false: the set is held by the daemon alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    durable: Option<bool>,
 }
 
 /// An access token that can be handed out.
@@ -272,15 +256,16 @@ impl Api {
             let detail = format!("the config does not have OA {oa_id} or its app, so there is no proof");
             return Err(Problem::conflict("no_app", detail));
         }
-        let record = Record {
-            oa_id,
-            access_token: valid.access_token().expose(),
+        let token = ValidToken {
+            access_token: valid.access_token().clone(),
             expires_at: valid.expires_at,
-            expires_in: valid.expires_at.since(valid.now).as_secs(),
             generation: valid.generation,
+        };
+        let record = Record {
             appsecret_proof: appsecret_proof.flatten(),
-            verdict,
+            verdict: verdict.map(Cow::Borrowed),
             durable: (!valid.is_durable()).then_some(false),
+            ..Record::new(oa_id.clone(), token, valid.now)
         };
         let mut body = Vec::with_capacity(valid.access_token().expose().len() + 256);
         serde_json::to_writer(&mut body, &record)

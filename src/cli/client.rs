@@ -1,6 +1,5 @@
 //! The commands' end of the API's socket: one request a connection, and a whole answer within a time.
 
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -9,21 +8,21 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::socket::{self, Unreached};
 use super::{Failure, exit};
 use crate::id::OaId;
-use crate::keeper::control::address_of;
 use crate::store::State;
 
-/// How long a daemon may take to be reached; it is at once unless the daemon hangs.
-const REACHED: Duration = Duration::from_secs(5);
 /// The longest answer in bytes: a thousand OAs, or the journal of one, fit in many times.
 const LONGEST_ANSWER: usize = 64 << 20;
+/// What does not stand in a path as it is: also the dot, of which two lead elsewhere.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Why there is nothing from the API to go by.
 #[derive(Debug)]
@@ -40,6 +39,18 @@ pub(super) enum Unanswered {
     Broken(String),
     /// It says that it cannot now. In its words.
     NotNow(String),
+}
+
+impl From<Unreached> for Unanswered {
+    fn from(why: Unreached) -> Unanswered {
+        match why {
+            Unreached::NotThere => Unanswered::NotThere,
+            Unreached::NotPermitted => Unanswered::NotPermitted,
+            Unreached::Stranger(uid) => Unanswered::Stranger(uid),
+            Unreached::Silent => Unanswered::Silent,
+            Unreached::Broken(what) => Unanswered::Broken(what),
+        }
+    }
 }
 
 impl Unanswered {
@@ -100,13 +111,7 @@ pub(super) enum Trouble {
 
 /// The path of a route of this OA, whatever the OA is called.
 pub(super) fn route(oa_id: &OaId, rest: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let id: String = oa_id.as_str().bytes().map(|byte| escaped(byte, plain(byte))).collect();
-    format!("/v1/oas/{id}{rest}")
-}
-
-fn escaped(byte: u8, is_plain: bool) -> String {
-    if is_plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    format!("/v1/oas/{}{rest}", utf8_percent_encode(oa_id.as_str(), ESCAPED))
 }
 
 /// Asks for what a route has to tell.
@@ -160,14 +165,7 @@ pub(super) async fn converse(
     request: Request<Body>,
     patience: Duration,
 ) -> Result<(StatusCode, Vec<u8>), Unanswered> {
-    let (address, _directory) = address_of(socket).map_err(|error| unreachable(&error))?;
-    let connecting = tokio::time::timeout(REACHED.min(patience), UnixStream::connect(&address));
-    let stream = connecting.await.map_err(|_| Unanswered::Silent)?;
-    let stream = stream.map_err(|error| unreachable(&error))?;
-    let listener = stream.peer_cred().map_err(|error| unreachable(&error))?.uid();
-    if !may_be_the_daemon(listener, socket) {
-        return Err(Unanswered::Stranger(listener));
-    }
+    let stream = socket::connect(socket, patience, |listener| may_be_the_daemon(listener, socket)).await?;
     let answered = tokio::time::timeout(patience, exchange(stream, request)).await;
     answered.unwrap_or(Err(Unanswered::Silent))
 }
@@ -190,28 +188,11 @@ pub(super) async fn exchange(
 
 /// What is handed out here is sent to Zalo by whoever asks. Where anybody may write, as in /tmp, anybody may listen.
 fn may_be_the_daemon(listener: u32, socket: &Path) -> bool {
-    if listener == 0 || listener == rustix::process::geteuid().as_raw() {
+    if socket::is_root_or_oneself(listener) {
         return true;
     }
     let directory = socket.parent().and_then(|directory| std::fs::metadata(directory).ok());
     directory.is_some_and(|directory| directory.mode() & 0o002 == 0)
-}
-
-fn unreachable(error: &io::Error) -> Unanswered {
-    let kind = error.kind();
-    if matches!(
-        kind,
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
-    ) {
-        Unanswered::NotThere
-    } else if kind == io::ErrorKind::PermissionDenied {
-        Unanswered::NotPermitted
-    } else if kind == io::ErrorKind::WouldBlock {
-        // The queue of those who want to talk is full.
-        Unanswered::Silent
-    } else {
-        Unanswered::Broken(error.to_string())
-    }
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::socket::{self, Unreached};
 use super::{Failure, exit};
 use crate::keeper::control::protocol::{Reply, Request};
-use crate::keeper::control::{address_of, socket_path};
+use crate::keeper::control::socket_path;
 
 /// How long a daemon may take for its first word; it is at once unless the daemon hangs.
 const FIRST_WORD: Duration = Duration::from_secs(5);
@@ -30,6 +30,18 @@ pub(super) enum NoReply {
     TooLong,
     /// The connection broke.
     Broken(String),
+}
+
+impl From<Unreached> for NoReply {
+    fn from(why: Unreached) -> NoReply {
+        match why {
+            Unreached::NotThere => NoReply::NotRunning,
+            Unreached::NotPermitted => NoReply::NotPermitted,
+            Unreached::Stranger(uid) => NoReply::Stranger(uid),
+            Unreached::Silent => NoReply::Silent,
+            Unreached::Broken(what) => NoReply::Broken(what),
+        }
+    }
 }
 
 impl From<NoReply> for Failure {
@@ -128,16 +140,9 @@ async fn converse(
     mut goes_on: impl FnMut(Meanwhile<'_>) -> bool,
 ) -> Result<Option<Reply>, NoReply> {
     let until = Instant::now() + patience;
-    let path = socket_path(store_path);
     let broken = |error: io::Error| NoReply::Broken(error.to_string());
-    let (address, _directory) = address_of(&path).map_err(|error| unreachable(&error))?;
-    let connecting = UnixStream::connect(&address);
-    let stream = timeout(FIRST_WORD.min(patience), connecting).await.map_err(|_| NoReply::Silent)?;
-    let stream = stream.map_err(|error| unreachable(&error))?;
-    let listener = stream.peer_cred().map_err(broken)?.uid();
-    if !may_be_the_daemon(listener, store_path) {
-        return Err(NoReply::Stranger(listener));
-    }
+    let believes = |listener| may_be_the_daemon(listener, store_path);
+    let stream = socket::connect(&socket_path(store_path), patience, believes).await?;
     let (reader, mut writer) = stream.into_split();
     let mut line = serde_json::to_vec(request).map_err(|error| NoReply::Broken(error.to_string()))?;
     line.push(b'\n');
@@ -170,26 +175,8 @@ async fn converse(
 
 /// What is said here may be a token. Where others may write beside the store, as in /tmp, they may listen too.
 fn may_be_the_daemon(listener: u32, store_path: &Path) -> bool {
-    let own = rustix::process::geteuid().as_raw();
     let is_the_stores = || std::fs::metadata(store_path).is_ok_and(|store| store.uid() == listener);
-    listener == own || listener == 0 || (own == 0 && is_the_stores())
-}
-
-fn unreachable(error: &io::Error) -> NoReply {
-    let kind = error.kind();
-    if matches!(
-        kind,
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
-    ) {
-        NoReply::NotRunning
-    } else if kind == io::ErrorKind::PermissionDenied {
-        NoReply::NotPermitted
-    } else if kind == io::ErrorKind::WouldBlock {
-        // The queue of those who want to talk is full.
-        NoReply::Silent
-    } else {
-        NoReply::Broken(error.to_string())
-    }
+    socket::is_root_or_oneself(listener) || (rustix::process::geteuid().is_root() && is_the_stores())
 }
 
 /// What a command makes of a reply that is only words.

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::means::{Means, Offline};
 use super::status::{json, unknown_oa};
 use super::table::{Table, Tone};
 use super::{Failure, OaReport, client, exit, print, print_bytes};
+use crate::api::History;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::config::Config;
 use crate::id::{AttemptId, OaId};
 use crate::keeper;
 use crate::store::{Direct, HistoryEntry, TokenAnswer};
-
-#[derive(Serialize, Deserialize)]
-struct Report {
-    oa_id: OaId,
-    attempts: Vec<HistoryEntry>,
-}
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -44,14 +37,14 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
     if let Some(attempt) = answer {
         return print_answer(means.config()?, &oa_id, *attempt);
     }
-    let Report { oa_id, attempts } = means.tell(
+    let History { oa_id, attempts } = means.tell(
         offline,
         oa_id.as_str(),
         |socket| client::get(socket, &client::route(&oa_id, "/history"), PATIENCE),
         || stored(means.config()?, &oa_id),
     )?;
     if report.json {
-        return print(&(json(&Report { oa_id, attempts })? + "\n"));
+        return print(&(json(&History { oa_id, attempts })? + "\n"));
     }
     if attempts.is_empty() {
         return print(&format!("OA {oa_id} has not been refreshed yet\n"));
@@ -76,7 +69,7 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// What the store knows.
-fn stored(config: &Config, oa_id: &OaId) -> Result<Report, Failure> {
+fn stored(config: &Config, oa_id: &OaId) -> Result<History, Failure> {
     let store = Direct::open_to_read(&config.store_path)?;
     let attempts = store.history(oa_id)?;
     if attempts.is_empty() {
@@ -85,7 +78,7 @@ fn stored(config: &Config, oa_id: &OaId) -> Result<Report, Failure> {
             return Err(unknown_oa(oa_id.as_str(), config));
         }
     }
-    Ok(Report { oa_id: oa_id.clone(), attempts })
+    Ok(History { oa_id: oa_id.clone(), attempts })
 }
 
 /// As secret as a token, and handed out by no daemon.

@@ -21,6 +21,7 @@ mod refresh;
 mod resolve;
 mod run;
 mod simulate;
+mod socket;
 mod source;
 mod status;
 mod table;

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::client::{self, Trouble};
 use super::control::{self, NoReply};
 use super::means::{Means, Offline};
 use super::{Failure, exit, fleet, print};
+use crate::api::List;
 use crate::authorize::standing_link;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::config::Config;
@@ -47,14 +48,6 @@ const LIST_PATIENCE: Duration = Duration::from_secs(10);
 struct Seen {
     oas: Vec<OaStatus>,
     held_apps: Vec<AppStatus>,
-}
-
-/// A part of the API's list.
-#[derive(Deserialize)]
-struct Part {
-    oas: Vec<OaStatus>,
-    held_apps: Vec<AppStatus>,
-    next: Option<OaId>,
 }
 
 pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
@@ -104,13 +97,13 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
 
 /// What the API tells: of one OA, or of all in as many parts as it takes.
 fn by_api(socket: &Path, wanted: Option<&str>) -> Result<Seen, Trouble> {
-    let part = |target: &str| client::get::<Part>(socket, target, LIST_PATIENCE);
+    let part = |target: &str| client::get::<List>(socket, target, LIST_PATIENCE);
     if let Some(wanted) = wanted {
         let oa = client::get(socket, &client::route(&OaId::from(wanted), ""), LIST_PATIENCE)?;
-        let Part { held_apps, .. } = part("/v1/oas?limit=1")?;
+        let List { held_apps, .. } = part("/v1/oas?limit=1")?;
         return Ok(Seen { oas: vec![oa], held_apps });
     }
-    let Part { mut oas, held_apps, mut next } = part("/v1/oas")?;
+    let List { mut oas, held_apps, mut next } = part("/v1/oas")?;
     while let Some(after) = next {
         let query: String =
             form_urlencoded::Serializer::new(String::new()).append_pair("after", after.as_str()).finish();

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
-
 use super::client::{self, Trouble};
 use super::means::{Means, Offline};
 use super::status::{json, unknown_oa};
 use super::{Failure, OaReport, complain, control, exit, held_by_vendor, print};
+use crate::api::Record;
 use crate::clock::{Clock, Reading, SystemClock, Time, spoken};
 use crate::config;
 use crate::id::{Fleet, OaId, VendorId};
@@ -17,18 +16,6 @@ use crate::keeper;
 use crate::keeper::control::protocol::{Reply, Request};
 use crate::secret::Secret;
 use crate::store::{Direct, State, TokenAnswer, ValidToken};
-
-#[derive(Serialize)]
-struct Record<'t> {
-    oa_id: OaId,
-    access_token: &'t str,
-    expires_at: Time,
-    expires_in: u64,
-    generation: u64,
-    /// Only where it is false: the set is held by the daemon alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    durable: Option<bool>,
-}
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -53,26 +40,6 @@ const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 /// How much longer, if it has to refresh one first: a refresh takes that long at most by default, and a little.
 const REFRESH_PATIENCE: Duration = Duration::from_secs(100);
 
-/// A token to print.
-#[derive(Deserialize)]
-struct Found {
-    #[serde(deserialize_with = "secret")]
-    access_token: Secret,
-    expires_at: Time,
-    generation: u64,
-    durable: Option<bool>,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-    String::deserialize(deserializer).map(Secret::new)
-}
-
-impl Found {
-    fn of(ValidToken { access_token, expires_at, generation }: ValidToken, durable: Option<bool>) -> Found {
-        Found { access_token, expires_at, generation, durable }
-    }
-}
-
 pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { report, min_ttl, offline } = arguments;
     let oa_id = report.oa.oa_id();
@@ -92,10 +59,10 @@ pub(super) fn run(means: &Means, arguments: &Arguments) -> Result<(), Failure> {
         );
         return Err(Failure::new(exit::NOT_NOW, sentence));
     }
-    show(oa_id, &found, now, report.json)
+    show(found, now, report.json)
 }
 
-fn by_api(socket: &Path, oa_id: &OaId, min_ttl: Option<Duration>) -> Result<Found, Trouble> {
+fn by_api(socket: &Path, oa_id: &OaId, min_ttl: Option<Duration>) -> Result<Record, Trouble> {
     match min_ttl {
         None => client::get(socket, &client::route(oa_id, "/token"), TOKEN_PATIENCE),
         Some(wanted) => {
@@ -106,8 +73,9 @@ fn by_api(socket: &Path, oa_id: &OaId, min_ttl: Option<Duration>) -> Result<Foun
 }
 
 /// A config in which something is wrong, as while somebody edits it, keeps no valid token from a program.
-fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Failure> {
+fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Record, Failure> {
     let now = SystemClock::new().read();
+    let record = |valid, durable| Record { durable, ..Record::new(oa_id.clone(), valid, now.time) };
     match &means.config {
         Ok(config) => {
             let (answer, durable) =
@@ -121,7 +89,7 @@ fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Fai
                 }
                 TokenAnswer::NoSuchOa => Err(unknown_oa(oa_id.as_str(), config)),
                 TokenAnswer::NoneValid(state) => Err(none_valid(oa_id.as_str(), state)),
-                TokenAnswer::Valid(valid) => Ok(Found::of(valid, durable)),
+                TokenAnswer::Valid(valid) => Ok(record(valid, durable)),
             }
         }
         Err(failure) => {
@@ -132,7 +100,7 @@ fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Fai
                     complain(&format!(
                         "{file} has mistakes, which zalo-tokend check tells; the token is the one in {path}"
                     ));
-                    Ok(Found::of(valid, durable))
+                    Ok(record(valid, durable))
                 }
                 Ok(_) | Err(_) => Err(failure.clone()),
             }
@@ -140,19 +108,12 @@ fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Found, Fai
     }
 }
 
-fn show(oa_id: OaId, found: &Found, now: Time, as_json: bool) -> Result<(), Failure> {
-    let access_token = found.access_token.expose();
+fn show(found: Record, now: Time, as_json: bool) -> Result<(), Failure> {
     if !as_json {
-        return print(&format!("{access_token}\n"));
+        return print(&format!("{}\n", found.access_token.expose()));
     }
-    let record = Record {
-        oa_id,
-        access_token,
-        expires_at: found.expires_at,
-        expires_in: found.expires_at.since(now).as_secs(),
-        generation: found.generation,
-        durable: found.durable,
-    };
+    // It took a while to come here.
+    let record = Record { expires_in: found.expires_at.since(now).as_secs(), ..found };
     print(&(json(&record)? + "\n"))
 }
 

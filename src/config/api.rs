@@ -239,14 +239,9 @@ fn verbs(section: &Section<'_, '_>, report: &mut Report<'_>) -> Option<BTreeSet<
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Environment, Secrets, parse};
+    use super::super::tests::read;
+    use super::super::{Environment, Secrets, parse};
     use super::*;
-
-    fn read(text: &str) -> Result<Config, String> {
-        let env = Environment::default();
-        parse(Path::new("/e/c.toml"), text, Secrets::LeaveAlone, &env)
-            .map_err(|problems| problems.to_string())
-    }
 
     fn api(text: &str) -> Api {
         read(text).expect("valid").api.expect("an API")

@@ -279,6 +279,13 @@ mod tests {
     const OAS: &str = "[[oa]]\nid = \"1\"\napp = \"a\"\n\n# A shop.\n[[oa]] # another\n\tid=\"2\"\r\napp = \"a\"\n\
                        name = \"Cửa hàng = [[oa]] # B\"\n";
 
+    /// What stands in the file `/e/c.toml`.
+    pub(super) fn read(text: &str) -> Result<Config, String> {
+        let env = Environment::default();
+        parse(Path::new("/e/c.toml"), text, Secrets::LeaveAlone, &env)
+            .map_err(|problems| problems.to_string())
+    }
+
     fn in_parts(text: &str) -> Option<Config> {
         parse_in_parts(Path::new("c.toml"), text, Secrets::LeaveAlone, &Environment::default())
     }

@@ -447,14 +447,9 @@ fn url(text: &str) -> Result<Url, Wrong> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Environment, Secrets, parse};
+    use super::super::Secrets;
+    use super::super::tests::read;
     use super::*;
-
-    fn read(text: &str) -> Result<Config, String> {
-        let env = Environment::default();
-        parse(Path::new("/e/c.toml"), text, Secrets::LeaveAlone, &env)
-            .map_err(|problems| problems.to_string())
-    }
 
     fn publish(text: &str) -> Vec<Publish> {
         read(text).unwrap_or_else(|problems| panic!("{text}\n{problems}")).publish

@@ -66,10 +66,12 @@ pub(super) fn api_unavailable(detail: &str) {
     );
 }
 
-pub(super) fn awaiting_grant(oa_id: &OaId) {
+/// `url` is where consent is given.
+pub(super) fn awaiting_grant(oa_id: &OaId, url: Option<&str>) {
     warn!(
-        event = "oa.awaiting_grant", %oa_id,
-        "no tokens yet; bring Zalo's answer in with: zalo-tokend import {oa_id} < answer.json"
+        event = "oa.awaiting_grant", %oa_id, url,
+        "no tokens yet; have consent granted with zalo-tokend authorize {oa_id}, or bring Zalo's answer in with zalo-tokend \
+         import {oa_id} < answer.json"
     );
 }
 

@@ -144,7 +144,7 @@ impl Reloader {
             let managed = settings.managed.get(oa_id).cloned();
             let status = self.keeper.store.status(oa_id.clone(), managed, self.keeper.read_clock());
             if let Ok(Some(oa)) = status.await {
-                announce(&oa);
+                announce(&self.keeper, &oa);
             }
         }
     }

@@ -335,7 +335,7 @@ async fn prepare(keeper: &Keeper) -> Result<bool, StoreError> {
     patience.end();
     failpoint::pass("start.managed");
     for oa in keeper.store.helpless(managed, keeper.read_clock()).await? {
-        announce(&oa);
+        announce(keeper, &oa);
     }
     Ok(true)
 }
@@ -348,11 +348,11 @@ async fn take_over(keeper: &Keeper, managed: &Arc<Fleet>) -> Result<(), StoreErr
 }
 
 /// Says of an OA that is new to this run what a person has to do about it.
-pub(super) fn announce(oa: &OaStatus) {
+pub(super) fn announce(keeper: &Keeper, oa: &OaStatus) {
     if oa.reason == Some(Reason::AppChanged.to_string()) {
         events::app_changed(&oa.oa_id);
     } else if oa.state == State::AwaitingGrant {
-        events::awaiting_grant(&oa.oa_id);
+        events::awaiting_grant(&oa.oa_id, keeper.consent_link(&oa.oa_id).as_deref());
     }
     if oa.reason == Some(Reason::RowUnreadable.to_string()) {
         events::oa_unreadable(&oa.oa_id, "its row lacks a part of its state");

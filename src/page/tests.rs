@@ -171,7 +171,7 @@ fn statuses(text: &str) -> Vec<OaStatus> {
     let well = OaStatus {
         oa_id: text.into(),
         app_id: Some(text.into()),
-        vendor: Some(text.into()),
+        vendor: None,
         name: Some(text.to_owned()),
         state: State::Scheduled,
         reason: None,
@@ -188,6 +188,7 @@ fn statuses(text: &str) -> Vec<OaStatus> {
     };
     let mut all: Vec<OaStatus> =
         State::ALL.into_iter().map(|state| OaStatus { state, ..well.clone() }).collect();
+    all.extend(State::ALL.map(|state| OaStatus { state, vendor: Some(text.into()), ..well.clone() }));
     for reason in
         ["awaiting_grant", "app_changed", "response_lost", "unprovable", "refresh_token_expiring", text]
     {

@@ -11,9 +11,9 @@ use zalo_tokend::clock::Time;
 use zalo_tokend::simulator::{Answer, Fault, MARKER, Rule};
 
 use super::harness::frozen::Frozen;
+use super::harness::together::all;
 use super::harness::{Bench, DEADLINE};
 use super::limits::Kept;
-use super::reading::futures_all;
 use super::section;
 
 /// How many connections only stay.
@@ -183,10 +183,7 @@ async fn a_stop_is_delayed_neither_by_clients_of_any_kind_nor_by_a_question_that
     let mut daemon = bench.start().await;
     let many = |bytes: String| {
         let bench = &bench;
-        futures_all(10, move || {
-            let bytes = bytes.clone();
-            async move { connect(bench, bytes.as_bytes()).await }
-        })
+        async move { all((0..10).map(|_| connect(bench, bytes.as_bytes()))).await }
     };
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut clients = many(get("/v1/oas/7/token?after=1&wait=5m")).await;

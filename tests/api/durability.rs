@@ -5,7 +5,7 @@ use std::time::Duration;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::harness::frozen::Frozen;
-use super::harness::small_disk::{SmallDisk, bench_with_an_answer_held};
+use super::harness::small_disk::bench_with_an_answer_held;
 use super::harness::{Bench, DEADLINE};
 use super::section;
 
@@ -84,17 +84,10 @@ async fn i5_a_set_that_is_in_its_slot_alone_is_durable_and_is_handed_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_a_set_that_no_disk_takes_is_handed_out_and_said_not_to_be_durable() {
-    let bench = Bench::new().await;
-    let disk = SmallDisk::under(&bench).await;
+    let (bench, disk) = bench_with_an_answer_held().await;
     bench.set_extra(&section(""));
-    bench.add_due_oa("7").await;
-    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
     let mut daemon = bench.start().await;
-    bench.ledger_until(|ledger| ledger.spends() == 1).await;
-    // The slots lose their room, and nothing else has any.
-    disk.shell(&format!("truncate --size=0 {}/tokens.db-slots", disk.mount)).await;
-    disk.fill().await;
-    bench.simulator.release();
+    disk.take_no_answer(&bench).await;
     let answer = until_handed_out(&bench, 2).await;
     let record = answer.json();
     assert_eq!((&record["durable"], answer.header("etag")), (&false.into(), None), "{answer:?}");

@@ -5,6 +5,7 @@ use serde_json::json;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::harness::QUICK;
+use super::harness::together::all;
 use super::{healthy, section};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +84,7 @@ async fn a_reload_takes_over_other_rights_and_refuses_another_socket() {
     let (bench, mut daemon) = healthy().await;
     bench.set_extra(&section("rate = 1"));
     assert_eq!(daemon.reload().await["sections"], "api");
-    let answers = super::reading::futures_all(8, || bench.get("/v1/oas/7")).await;
+    let answers = all((0..8).map(|_| bench.get("/v1/oas/7"))).await;
     assert!(answers.iter().any(|answer| answer.status == 429), "the rate is in force");
     bench.set_extra("[api]\nsocket = \"other.sock\"\n");
     let problems = daemon.reload_in_vain().await["problems"].to_string();

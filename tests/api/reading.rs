@@ -6,6 +6,7 @@ use serde_json::json;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::harness::http::{Request, ask};
+use super::harness::together::all;
 use super::harness::{Bench, text};
 use super::{healthy, section};
 
@@ -113,7 +114,7 @@ async fn more_life_than_a_token_has_left_is_got_by_one_refresh_and_never_by_one_
     bench.add_lone_oa("7", Duration::from_secs(600)).await;
     let mut daemon = bench.start().await;
     assert_eq!(bench.get("/v1/oas/7/token?min_ttl=5m").await.json()["generation"], 1);
-    let answers = futures_all(8, || bench.get("/v1/oas/7/token?min_ttl=1h")).await;
+    let answers = all((0..8).map(|_| bench.get("/v1/oas/7/token?min_ttl=1h"))).await;
     assert!(answers.iter().all(|answer| answer.json()["generation"] == 2), "all have the new one");
     // More than any token lives.
     for _ in 0..3 {
@@ -143,24 +144,4 @@ async fn the_proof_of_the_app_secret_comes_without_the_secret() {
     assert!(proof.len() == 64 && proof.bytes().all(|byte| byte.is_ascii_hexdigit()));
     assert!(bench.get("/v1/oas/7/token").await.json().get("appsecret_proof").is_none());
     assert!(daemon.stop().await.success());
-}
-
-/// So many at once.
-pub(super) async fn futures_all<F: Future>(count: usize, make: impl Fn() -> F) -> Vec<F::Output> {
-    let mut waiting: Vec<_> = (0..count).map(|_| Box::pin(make())).collect();
-    let mut done = Vec::new();
-    while !waiting.is_empty() {
-        let (index, output) = std::future::poll_fn(|context| {
-            for (index, future) in waiting.iter_mut().enumerate() {
-                if let std::task::Poll::Ready(output) = future.as_mut().poll(context) {
-                    return std::task::Poll::Ready((index, output));
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await;
-        drop(waiting.swap_remove(index));
-        done.push(output);
-    }
-    done
 }

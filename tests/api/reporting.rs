@@ -3,8 +3,8 @@
 use serde_json::json;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
+use super::harness::together::all;
 use super::harness::{Bench, QUICK};
-use super::reading::futures_all;
 use super::{healthy, section};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +16,7 @@ async fn sixty_four_who_report_the_same_dead_token_cause_one_question_and_one_re
     bench.simulator.kill_access_token("7");
     let before = bench.simulator.ledger().probes();
     let report = || bench.send("POST", "/v1/oas/7/token/reject", r#"{"generation": 2, "error": -216}"#);
-    let answers = futures_all(64, report).await;
+    let answers = all((0..64).map(|_| report())).await;
     for answer in &answers {
         assert_eq!(answer.status, 200, "{answer:?}");
         let record = answer.json();

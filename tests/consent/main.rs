@@ -6,6 +6,7 @@ mod harness;
 mod by_hand;
 mod calling;
 mod crashes;
+mod disks;
 mod links;
 mod refused;
 mod undecided;

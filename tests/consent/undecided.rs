@@ -118,7 +118,7 @@ async fn i4_while_the_store_hangs_the_answer_is_in_its_slot_and_counts_after_the
     bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
     let frozen = Frozen::thread(daemon.pid, "store");
     bench.simulator.release();
-    bench.wait_until_a_slot_is_filled().await;
+    bench.wait_until_a_slot_is_filled(&daemon).await;
     daemon.signal(rustix::process::Signal::KILL);
     // Nothing of it goes on: what is killed does not wake up.
     drop(frozen);

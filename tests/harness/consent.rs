@@ -83,10 +83,9 @@ impl Response {
 }
 
 impl Bench {
-    /// Waits until an answer is in a slot.
-    pub async fn wait_until_a_slot_is_filled(&self) {
-        let mut file = self.store().into_os_string();
-        file.push("-slots");
+    /// Waits until an answer is in a slot, on the disk as this daemon sees it.
+    pub async fn wait_until_a_slot_is_filled(&self, daemon: &Daemon) {
+        let file = format!("/proc/{}/root{}-slots", daemon.pid, self.store().display());
         // What marks a slot as filled is written last.
         let is_filled = || {
             std::fs::read(&file).is_ok_and(|slots| slots.chunks(64 * 1024 + 4096).any(|slot| slot[0] != 0))

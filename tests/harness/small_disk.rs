@@ -36,6 +36,14 @@ impl SmallDisk {
         assert_eq!(free.trim(), "0", "the disk is full");
     }
 
+    /// Lets the answer go that is held, and that finds no room on any disk: the slots lose theirs, and nothing else has any.
+    pub async fn take_no_answer(&self, bench: &Bench) {
+        bench.ledger_until(|ledger| ledger.spends() == 1).await;
+        self.shell(&format!("truncate --size=0 {}/tokens.db-slots", self.mount)).await;
+        self.fill().await;
+        bench.simulator.release();
+    }
+
     pub async fn free(&self) {
         self.shell(&format!("rm {}/filler", self.mount)).await;
     }

@@ -13,7 +13,7 @@ use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::harness::rows::ROOMY;
 use super::harness::together::at_each;
-use super::harness::{Bench, FAILPOINT, lock};
+use super::harness::{Bench, Daemon, FAILPOINT, lock};
 use super::receiver::{Receiver, Told, taken};
 use super::{events_about, hold_answer, refresh, until};
 
@@ -26,6 +26,17 @@ async fn bench_for(receiver: &Receiver, events: &str) -> Bench {
     bench.write_secret("webhook", SECRET);
     bench.set_extra(&receiver.section(events));
     bench
+}
+
+/// A receiver that was told of the first refresh of an OA.
+async fn told_of_a_refresh() -> (Receiver, Bench, Daemon, Told) {
+    let receiver = Receiver::willing().await;
+    let bench = bench_for(&receiver, BOTH).await;
+    bench.add_granted_oa("7").await;
+    let daemon = bench.start().await;
+    refresh(&bench, "7").await;
+    let told = receiver.wait_for(1).await.remove(0);
+    (receiver, bench, daemon, told)
 }
 
 /// The seconds in the signature, which has to be right.
@@ -44,12 +55,7 @@ fn signed_at(told: &Told) -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_posted_signed_and_without_a_token() {
-    let receiver = Receiver::willing().await;
-    let bench = bench_for(&receiver, BOTH).await;
-    bench.add_granted_oa("7").await;
-    let mut daemon = bench.start().await;
-    refresh(&bench, "7").await;
-    let told = receiver.wait_for(1).await.remove(0);
+    let (receiver, bench, mut daemon, told) = told_of_a_refresh().await;
     assert_eq!(told.line, "POST /hook?key=1 HTTP/1.1");
     assert_eq!(told.headers["content-type"], "application/json");
     assert!(told.headers["user-agent"].starts_with("zalo-tokend/"));
@@ -127,12 +133,7 @@ async fn the_commands_of_the_readme_tell_a_right_signature_from_a_wrong_one() {
         assert!(std::env::var_os("CI").is_none(), "openssl is missing");
         return eprintln!("without openssl nothing was tested");
     }
-    let receiver = Receiver::willing().await;
-    let bench = bench_for(&receiver, BOTH).await;
-    bench.add_granted_oa("7").await;
-    let mut daemon = bench.start().await;
-    refresh(&bench, "7").await;
-    let told = receiver.wait_for(1).await.remove(0);
+    let (_receiver, bench, mut daemon, told) = told_of_a_refresh().await;
     assert!(daemon.stop().await.success());
     let readme =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("read");

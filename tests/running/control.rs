@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
-use crate::harness::small_disk::SmallDisk;
+use crate::harness::small_disk::bench_with_an_answer_held;
 use crate::harness::{Bench, Daemon, text};
 
 /// Nothing is asked about an uncertain attempt while a test looks at it.
@@ -241,16 +241,9 @@ async fn i4_an_answer_that_the_program_did_not_understand_is_read_and_taken_in_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i5_a_set_that_no_disk_takes_is_handed_out_by_the_daemon_alone_and_survives_a_stop() {
-    let bench = Bench::new().await;
-    let disk = SmallDisk::under(&bench).await;
-    bench.add_due_oa("7").await;
-    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    let (bench, disk) = bench_with_an_answer_held().await;
     let mut daemon = bench.start().await;
-    bench.ledger_until(|ledger| ledger.spends() == 1).await;
-    // The slots lose their room, and nothing else has any.
-    disk.shell(&format!("truncate --size=0 {}/tokens.db-slots", disk.mount)).await;
-    disk.fill().await;
-    bench.simulator.release();
+    disk.take_no_answer(&bench).await;
     daemon.wait_for("store.failed").await;
     let record = until_undurable(&bench).await;
     let token = record["access_token"].as_str().expect("a text");

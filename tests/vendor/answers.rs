@@ -1,22 +1,17 @@
-//! What each kind of answer makes of an OA.
+//! What other answers than those of the vendor's table make of an OA, and what no answer at all does.
 
 use serde_json::json;
+use zalo_tokend::simulator::{Body, VendorData};
 
-use super::vendor::{Reply, Vendor, link, says, willing};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_holds_all_oas_of_the_vendor_back_until_it_is_corrected() {
-    let bench = bench().await;
-    let refusing = |asked: &vendor::Asked| match asked.has_key() {
-        true => says(401, &json!({"code": 401, "message": "no"})),
-        false => willing(asked),
-    };
-    let vendor = Vendor::start(refusing).await;
-    bench.set_extra(&sections(&vendor, "", &[("1", &given(80)), ("2", &given(81)), ("3", &given(1))]));
+    let bench = holding("", &[("1", 10, &given(80)), ("2", 9, &given(81)), ("3", 89, &given(1))]).await;
+    bench.write_secret("vendor", "CANARY-a-key-of-somebody-else");
     let daemon = bench.start().await;
     let refused = daemon.wait_for("vendor.refused").await;
-    assert_eq!((&refused["vendor"], &refused["vendor_message"]), (&json!("v"), &json!("no")));
+    assert_eq!((&refused["vendor"], &refused["vendor_message"]), (&json!("v"), &json!("Unauthorized")));
     for oa in ["1", "2", "3"] {
         let status = bench.status(oa).await;
         assert_eq!(
@@ -25,91 +20,101 @@ async fn a_refused_key_holds_all_oas_of_the_vendor_back_until_it_is_corrected() 
             "{oa}"
         );
     }
-    let before = vendor.asked().len();
+    let before = bench.simulator.ledger().vendor_requests();
     assert!(before <= 4, "each that was under way, and none after that: {before}");
     // A wrong one again: one trial, and no second ERROR.
     daemon.reload().await;
-    vendor.wait_until(|asked| asked.len() > before).await;
-    bench.write_secret("vendor", "CANARY-another-key");
+    bench.ledger_until(|ledger| ledger.vendor_requests() > before).await;
+    bench.write_secret("vendor", KEY);
     daemon.reload().await;
     daemon.wait_for("vendor.released").await;
     for oa in ["1", "2"] {
-        assert_eq!(daemon.wait_for_oa("oa.reauthorization_required", oa).await["url"], LINK);
+        assert_is_link(&daemon.wait_for_oa("oa.reauthorization_required", oa).await["url"]);
     }
     assert_eq!(daemon.events("vendor.refused").len(), 1, "{}", daemon.log());
     assert_eq!(bench.status("3").await["state"], "scheduled");
+    assert_asked_well(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_tried_again_until_there_is_a_link() {
-    let bench = bench().await;
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    let replies = move |asked: &vendor::Asked| {
-        if !asked.is_for_a_link() {
-            return says(404, &json!({}));
-        }
-        match count.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
-            0 => says(500, &json!({"code": 9, "message": "later"})),
-            1 => says(502, &json!({})),
-            2 => Reply::Says(503, "<html>".to_owned()),
-            3 => says(504, &json!({})),
-            4 => Reply::Cut,
-            5 => Reply::Says(200, "<html>".to_owned()),
-            6 => Reply::Says(200, "x".repeat(70_000)),
-            7 => Reply::Says(302, String::new()),
-            8 => Reply::Says(204, String::new()),
-            9 => says(200, &json!({"code": 0, "data": null})),
-            10 => says(201, &json!({"code": 0, "data": {}})),
-            _ => link(),
-        }
+    let raw = |status, body: &str| VendorFault::Raw { status, body: Body::from(body) };
+    let redirect = VendorAnswer {
+        status: 302,
+        headers: vec![("Location".to_owned(), "/redirect-target".to_owned())],
+        ..VendorAnswer::default()
     };
-    let vendor = Vendor::start(replies).await;
-    bench.set_extra(&sections(&vendor, "", &[("1", &given(80))]));
+    let data = VendorData::Json(json!({}));
+    let failing = [
+        (saying(500, "later"), "the vendor answers 500"),
+        (raw(503, "<html>"), "the vendor answers 503"),
+        (VendorFault::Close, "connection"),
+        (VendorFault::Reset, "connection"),
+        (raw(200, "<html>"), "the answer is no JSON"),
+        (VendorFault::garbage(), "the answer is no JSON"),
+        (VendorFault::Huge { bytes: 70_000 }, "the answer is longer than 64 KiB"),
+        (VendorFault::Huge { bytes: 20_000_000 }, "the answer is longer than 64 KiB"),
+        (VendorFault::Answer(redirect), "the vendor answers 302"),
+    ];
+    let vain = [
+        VendorFault::status(204),
+        raw(200, ""),
+        VendorFault::status(200),
+        VendorFault::Answer(VendorAnswer { status: 201, data, ..VendorAnswer::default() }),
+    ];
+    let bench = holding("", &[("1", 10, &given(80))]).await;
+    let details = failing.each_ref().map(|(_, detail)| *detail);
+    link_faults(&bench, failing.into_iter().map(|(fault, _)| fault).chain(vain));
     let daemon = bench.start().await;
     let first = daemon.wait_for("vendor.failed").await;
     assert_eq!((&first["asked"], &first["vendor_message"]), (&json!("refresh-token"), &json!("later")));
-    assert!(first["retry_at"].is_string() && first["detail"] == "the vendor answers 500", "{first}");
+    assert!(first["retry_at"].is_string(), "{first}");
     daemon.wait_for_oa("oa.reauthorization_required", "1").await;
-    let details: Vec<String> = daemon
-        .events("vendor.failed")
-        .iter()
-        .map(|event| event["detail"].as_str().expect("text").to_owned())
-        .collect();
-    assert_eq!(details.len(), 8, "{details:?}");
-    assert_eq!(details[6], "the answer is longer than 64 KiB");
-    assert_eq!(details[7], "the vendor answers 302");
+    let failed = daemon.events("vendor.failed");
+    assert_eq!(failed.len(), details.len(), "{failed:?}");
+    for (event, detail) in failed.iter().zip(details) {
+        assert!(event["detail"].as_str().is_some_and(|said| said.contains(detail)), "{detail}: {event}");
+    }
     assert_eq!(daemon.events("vendor.asked_in_vain").len(), 1, "said once in a row");
-    assert_eq!(vendor.links_of("1").len(), 12);
+    assert_eq!(links_asked(&bench, "1"), 14);
     assert_eq!(bench.status("1").await["consecutive_failures"], 0);
+    assert_asked_well(&bench);
+}
+
+/// It takes as long as the daemon waits for a vendor: half a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_answers_is_asked_again() {
+    let bench = holding("style = \"etelecom\"", &[("1", 10, "")]).await;
+    link_faults(&bench, [VendorFault::Stall]);
+    let daemon = bench.start().await;
+    let failed = daemon.wait_for("vendor.failed").await;
+    assert!(failed["retry_at"].is_string() && failed["level"] == "WARN", "{failed}");
+    assert_is_link(&daemon.wait_for("oa.reauthorization_required").await["url"]);
+    assert_eq!(links_asked(&bench, "1"), 2);
+    assert_asked_well(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_has_to_correct_is_asked_again_after_a_reload_alone() {
-    let bench = bench().await;
-    for status in [400, 404, 405] {
-        let vendor = Vendor::start(move |_| says(status, &json!({"code": 1, "message": "which OA?"}))).await;
-        bench.set_extra(&sections(&vendor, "style = \"etelecom\"", &[(&format!("oa-{status}"), "")]));
-        let oa = format!("oa-{status}");
-        let mut daemon = bench.start().await;
-        let told = daemon.wait_for_oa("vendor.misconfigured", &oa).await;
-        assert_eq!((&told["level"], &told["vendor_message"]), (&json!("ERROR"), &json!("which OA?")));
-        let seen = bench.status(&oa).await;
-        assert_eq!(
-            (&seen["state"], &seen["reason"]),
-            (&json!("reauthorization_required"), &json!("vendor_misconfigured"))
-        );
-        assert_eq!(vendor.asked().len(), 1);
-        vendor.answer(|_| says(200, &json!({"url": LINK})));
-        daemon.reload().await;
-        daemon.wait_for_oa("oa.reauthorization_required", &oa).await;
-        assert_eq!(vendor.asked().len(), 2);
-        assert!(daemon.stop().await.success());
-    }
+async fn how_an_oa_stands_is_asked_again_where_the_answer_is_none() {
+    let bench = holding("", &[("1", 10, "")]).await;
+    let once = |fault| VendorRule::once(fault).when_asked(VendorQuestion::ShopOa);
+    bench.simulator.vendor_fault(once(VendorFault::garbage()));
+    let daemon = bench.start().await;
+    let failed = daemon.wait_for("vendor.failed").await;
+    assert_eq!(
+        (&failed["asked"], &failed["detail"], &failed["retry_at"]),
+        (&json!("get-shop-oa"), &json!("the answer is no JSON"), &json!(null))
+    );
+    // It holds up no link, and while that is out it is looked again soon.
+    assert_is_link(&daemon.wait_for("oa.reauthorization_required").await["url"]);
+    bench.ledger_until(|ledger| asked(ledger, VendorQuestion::ShopOa, "1") >= 2).await;
+    assert!(bench.simulator.vendor_consent("1"));
+    daemon.wait_for_oa("oa.authorized", "1").await;
+    assert_asked_well(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_answer_changes_nothing_and_shows_nothing() {
-    let bench = bench().await;
     let urls = [
         "javascript:alert(1)",
         "http://oauth.zaloapp.com/x",
@@ -125,16 +130,19 @@ async fn a_hostile_answer_changes_nothing_and_shows_nothing() {
     let urls: Vec<String> = urls.into_iter().map(str::to_owned).chain([long]).collect();
     let message =
         format!("\r\n{{\"event\":\"forged\"}} \" ' \u{1b}[31m \u{202e} {KEY} {}", "y".repeat(1_000));
-    let own_urls = urls.clone();
-    let vendor = Vendor::start(move |asked| {
-        let place: usize = asked.oa().parse().expect("a number");
-        let data = json!({"url": own_urls[place]});
-        says(200, &json!({"code": KEY, "data": data, "message": message, "referentId": "a\nb"}))
-    })
-    .await;
     let names: Vec<String> = (0..urls.len()).map(|place| place.to_string()).collect();
-    let oas: Vec<(&str, &str)> = names.iter().map(|oa| (oa.as_str(), "")).collect();
-    bench.set_extra(&sections(&vendor, "style = \"interits\"", &oas));
+    let oas: Vec<(&str, u32, &str)> = names.iter().map(|oa| (oa.as_str(), 10, "")).collect();
+    let bench = holding("style = \"interits\"", &oas).await;
+    for (oa, url) in names.iter().zip(urls) {
+        let hostile = VendorAnswer {
+            data: VendorData::Link(url),
+            code: Some(json!(KEY)),
+            message: Some(message.clone()),
+            referent_id: Some("a\nb".to_owned()),
+            ..VendorAnswer::default()
+        };
+        bench.simulator.vendor_fault(VendorRule::forever(VendorFault::Answer(hostile)).for_oa(oa));
+    }
     let daemon = bench.start().await;
     for oa in &names {
         let told = daemon.wait_for_oa("vendor.misconfigured", oa).await;
@@ -151,4 +159,5 @@ async fn a_hostile_answer_changes_nothing_and_shows_nothing() {
     assert!(!log.contains("<script") && !log.contains("javascript:") && !log.contains("pw@"), "{log}");
     let shown = harness::text(&bench.run(&["status"]).await.stdout);
     assert!(!shown.contains("<script") && !shown.contains("javascript:"), "{shown}");
+    assert_asked_well(&bench);
 }

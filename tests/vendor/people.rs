@@ -5,7 +5,6 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
 use super::harness::http::{Request, ask};
-use super::vendor::{Vendor, says, willing};
 use super::*;
 
 /// The last word of the daemon at its control socket.
@@ -24,52 +23,49 @@ async fn wanted_link(bench: &Bench, oa: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_gets_a_link_before_it_is_time_and_nobody_is_called_for_it() {
-    let (bench, vendor) = (bench().await, Vendor::start(willing).await);
-    bench.set_extra(&sections(&vendor, "", &[("1", &given(1))]));
+    let bench = holding("", &[("1", 89, &given(1))]).await;
     let daemon = bench.start().await;
-    assert_eq!(wanted_link(&bench, "1").await, json!({"reply": "done", "text": LINK}));
-    assert_eq!(wanted_link(&bench, "1").await["text"], LINK);
-    assert_eq!(vendor.links_of("1").len(), 1, "the one that is out counts");
+    let link = wanted_link(&bench, "1").await["text"].clone();
+    assert_is_link(&link);
+    assert_eq!(wanted_link(&bench, "1").await, json!({"reply": "done", "text": link}));
+    assert_eq!(links_asked(&bench, "1"), 1, "the one that is out counts");
     daemon.wait_for_oa("vendor.link_fetched", "1").await;
     let status = bench.status("1").await;
-    assert_eq!((&status["state"], &status["reauthorization"]["url"]), (&json!("scheduled"), &json!(LINK)));
+    assert_eq!((&status["state"], &status["reauthorization"]["url"]), (&json!("scheduled"), &link));
     assert!(daemon.events("oa.reauthorization_required").is_empty());
     assert_eq!(wanted_link(&bench, "no").await["reply"], "failed");
+    assert_asked_well(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_is_told_why_there_is_no_link() {
-    let (bench, vendor) = (bench().await, Vendor::start(willing).await);
-    bench.set_extra(&sections(&vendor, "", &[("1", &given(1))]));
+    let bench = holding("", &[("1", 89, &given(1))]).await;
     let daemon = bench.start().await;
-    for (status, body, why) in [
-        (204, json!(null), "he has none to give now"),
-        (200, json!({"data": {}}), "he has none to give now"),
-        (404, json!({}), "the vendor answers 404; correct"),
-        (503, json!({}), "the vendor answers 503; try again"),
-        (
-            200,
-            json!({"data": {"url": "https://evil.example/"}}),
-            "the link leads to evil.example, which link_hosts",
-        ),
-        (403, json!({}), "the vendor answers 403, which means that he refuses the API key"),
+    for (fault, why) in [
+        (VendorFault::status(204), "he has none to give now"),
+        (VendorFault::status(200), "he has none to give now"),
+        (VendorFault::status(404), "the vendor answers 404; correct"),
+        (VendorFault::status(503), "the vendor answers 503; try again"),
+        (VendorFault::link("https://evil.example/"), "the link leads to evil.example, which link_hosts"),
+        (VendorFault::status(403), "the vendor answers 403, which means that he refuses the API key"),
     ] {
-        vendor.answer(move |_| says(status, &body));
+        link_faults(&bench, [fault]);
         let reply = wanted_link(&bench, "1").await;
         let text = reply["text"].as_str().expect("text");
         assert!(reply["reply"] == "failed" && text.contains(why), "{reply}");
     }
     daemon.wait_for("vendor.refused").await;
-    vendor.answer(willing);
-    assert_eq!(wanted_link(&bench, "1").await["text"], LINK, "a person may try");
+    // A person may try.
+    assert_is_link(&wanted_link(&bench, "1").await["text"]);
     daemon.wait_for("vendor.released").await;
+    assert_asked_well(&bench);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_a_token_of_it_is_told_who_keeps_it() {
-    let (bench, vendor) = (bench().await, Vendor::start(willing).await);
+    let bench = bench().await;
     let api = format!("[api]\nsocket = \"{}\"\n", bench.path("api.sock").display());
-    bench.set_extra(&format!("{api}{}", sections(&vendor, "", &[("1", &given(1))])));
+    bench.set_extra(&format!("{api}{}", sections(&bench, "", &[("1", 89, &given(1))])));
     bench.add_oa("own");
     let kept = "OA 1 is held by vendor v, which keeps its tokens";
     let said = async |arguments: &[&str], input: &str, code: i32| {
@@ -96,12 +92,12 @@ async fn who_wants_a_token_of_it_is_told_who_keeps_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_tells_who_keeps_its_tokens_and_is_ready_without_them() {
-    let (bench, vendor) = (bench().await, Vendor::start(willing).await);
+    let bench = bench().await;
     let socket = bench.path("api.sock");
     bench.set_extra(&format!(
         "[api]\nsocket = \"{}\"\n{}",
         socket.display(),
-        sections(&vendor, "", &[("1", &given(1))])
+        sections(&bench, "", &[("1", 89, &given(1))])
     ));
     let _daemon = bench.start().await;
     let list = ask(&socket, Request::get("/v1/oas")).await.json();
@@ -130,8 +126,7 @@ async fn the_api_tells_who_keeps_its_tokens_and_is_ready_without_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_it_can_be_said_that_consent_was_given() {
-    let (bench, vendor) = (bench().await, Vendor::start(willing).await);
-    bench.set_extra(&sections(&vendor, "", &[("1", "")]));
+    let bench = holding("", &[("1", 10, "")]).await;
     bench.add_oa("own");
     let at = now().minus(80 * DAY).to_string();
     let output = bench.run(&["authorized", "1", "--at", &at]).await;

@@ -239,10 +239,14 @@ fn why_not(status: &OaStatus, now: Time) -> String {
 
 fn needs_consent(oa_id: &OaId, reason: &dyn std::fmt::Display) -> String {
     format!(
-        "OA {oa_id}: a person has to grant consent again ({reason}), then: zalo-tokend import {oa_id} < answer.json"
+        "OA {oa_id}: a person has to grant consent again ({reason}): zalo-tokend authorize {oa_id}, or zalo-tokend import \
+         {oa_id} < answer.json"
     )
 }
 
 fn no_tokens(oa_id: &OaId) -> String {
-    format!("OA {oa_id} has no tokens yet; bring Zalo's answer in: zalo-tokend import {oa_id} < answer.json")
+    format!(
+        "OA {oa_id} has no tokens yet; have consent granted: zalo-tokend authorize {oa_id}, or bring Zalo's answer in: zalo-tokend \
+         import {oa_id} < answer.json"
+    )
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::clock::Time;
-use crate::config::{Format, OA_ID};
+use crate::config::{Format, OA_ID, check_id};
 use crate::id::OaId;
 use crate::secret::Secret;
 use crate::store::Held;
@@ -46,10 +46,8 @@ fn quoted(value: &str) -> String {
 
 /// Where the file of this OA is. `None`: its id could lead elsewhere.
 pub(super) fn place(template: &Path, oa_id: &OaId) -> Option<PathBuf> {
-    let id = oa_id.as_str();
-    let is_plain = (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    is_plain.then(|| PathBuf::from(template.to_string_lossy().replace(OA_ID, id)))
+    let is_plain = check_id(oa_id.as_str()).is_ok();
+    is_plain.then(|| PathBuf::from(template.to_string_lossy().replace(OA_ID, oa_id.as_str())))
 }
 
 #[cfg(test)]

@@ -79,6 +79,16 @@ impl Play {
         read_answer(&mut stream).await
     }
 
+    /// After so many violations there are others that say this, or none.
+    fn assert_said_since(&self, before: usize, wanted: Option<&str>) {
+        let violations = self.simulator.ledger().violations();
+        let said = format!("{:?}", &violations[before..]);
+        match wanted {
+            Some(wanted) => assert!(said.contains(wanted), "{wanted}: {said}"),
+            None => assert_eq!(violations.len(), before, "{said}"),
+        }
+    }
+
     async fn until(&self, wanted: impl Fn(&Ledger) -> bool) -> Ledger {
         self.simulator.wait_until(wanted, SOON).await.expect("it comes to pass")
     }

@@ -140,12 +140,7 @@ async fn every_breach_of_form_is_a_violation() {
         let head = format!("POST /v4/oa/access_token{path} HTTP/1.1\r\nHost: z\r\n{headers}");
         send(&mut stream, format!("{head}Content-Length: {length}\r\n\r\n{body}").as_bytes()).await;
         read_answer(&mut stream).await;
-        let violations = play.simulator.ledger().violations();
-        let said = format!("{:?}", &violations[before..]);
-        match wanted {
-            Some(wanted) => assert!(said.contains(wanted), "{wanted}: {said}"),
-            None => assert_eq!(violations.len(), before, "{said}"),
-        }
+        play.assert_said_since(before, wanted);
     }
 }
 

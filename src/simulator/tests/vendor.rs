@@ -143,8 +143,7 @@ async fn every_breach_of_form_to_a_vendor_is_a_violation() {
         let before = play.simulator.ledger().violations().len();
         let got = play.vendor(&bytes).await;
         assert_eq!(got.status, Some(status), "{bytes}");
-        let said = format!("{:?}", &play.simulator.ledger().violations()[before..]);
-        assert!(said.contains(wanted), "{wanted}: {said}");
+        play.assert_said_since(before, Some(wanted));
     }
 }
 
