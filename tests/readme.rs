@@ -1,4 +1,5 @@
-//! Holds the README to the program: its events, commands, exit codes, states, reasons, and the tests that it names.
+//! Holds the README to the program: its events, commands, exit codes, states, reasons, and the tests that it names; and
+//! `README.vi.md`, which says the same in Vietnamese, to the README.
 
 mod events;
 mod source_files;
@@ -168,18 +169,130 @@ fn every_test_that_the_readme_names_is_there() {
     assert!(named > 10, "the promises are not where they were looked for");
 }
 
+/// As GitHub makes it of a heading.
+fn anchor(head: &str) -> String {
+    head.to_lowercase().replace(' ', "-").replace([',', '.', '?', '(', ')', '`'], "")
+}
+
 #[test]
 fn every_file_that_the_readme_points_to_is_there() {
-    let readme = read("README.md");
-    for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        match target.strip_prefix('#') {
-            Some(section) => {
-                let has_it = readme.lines().filter_map(|line| line.strip_prefix("## ")).any(|head| {
-                    head.to_lowercase().replace(' ', "-").replace([',', '.', '?'], "") == section
-                });
-                assert!(has_it, "README.md has no section {section}");
+    for file in ["README.md", "README.vi.md"] {
+        let readme = read(file);
+        for target in readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            match target.strip_prefix('#') {
+                Some(section) => {
+                    let mut heads = readme.lines().filter_map(|line| line.strip_prefix("## "));
+                    assert!(heads.any(|head| anchor(head) == section), "{file} has no section {section}");
+                }
+                None => {
+                    assert!(root().join(target).exists(), "{file} points to {target}, which is not there");
+                }
             }
-            None => assert!(root().join(target).exists(), "README.md points to {target}, which is not there"),
         }
     }
+}
+
+/// A chapter of a document, as far as it is the same in every language.
+#[derive(Default)]
+struct Chapter {
+    /// How deep it is, and what it is called.
+    level: usize,
+    head: String,
+    /// The blocks of code.
+    blocks: Vec<String>,
+    /// The rows of the tables.
+    rows: Vec<Row>,
+    /// What stands in backticks.
+    words: BTreeSet<String>,
+    /// What is linked to, but for chapters of the document itself.
+    targets: BTreeSet<String>,
+}
+
+/// What is the same of a row in every language.
+#[derive(Debug, PartialEq, Eq)]
+struct Row {
+    /// The first cell, if there is nothing but code and numbers in it, and each cell of the log's levels.
+    cells: Vec<String>,
+    /// What stands in backticks.
+    words: BTreeSet<String>,
+    /// The numbers that do not.
+    numbers: Vec<String>,
+}
+
+impl Row {
+    fn of(line: &str) -> Row {
+        let is_level = |cell: &str| cell.split(", ").all(|word| matches!(word, "info" | "warn" | "error"));
+        let is_wordless =
+            |cell: &str| !cell.split('`').step_by(2).any(|text| text.contains(char::is_alphabetic));
+        let cells = line.trim_matches('|').split('|').map(str::trim).enumerate();
+        let same = cells.filter(|(at, cell)| *at == 0 && is_wordless(cell) || is_level(cell));
+        let plain: String = line.split('`').step_by(2).collect();
+        let mut numbers: Vec<String> = plain
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|digits| !digits.is_empty())
+            .map(str::to_owned)
+            .collect();
+        numbers.sort();
+        Row {
+            cells: same.map(|(_, cell)| cell.to_owned()).collect(),
+            words: quoted(line).into_iter().collect(),
+            numbers,
+        }
+    }
+}
+
+fn chapters(document: &str) -> Vec<Chapter> {
+    let mut chapters = vec![Chapter::default()];
+    // The pieces between fences are text and code in turn.
+    for (number, piece) in format!("\n{document}").split("\n```").enumerate() {
+        if number % 2 == 1 {
+            let last = chapters.last_mut().expect("there is always one");
+            last.blocks.push(piece.to_owned());
+            continue;
+        }
+        // A word in backticks may begin on one line and end on the next.
+        for paragraph in piece.split("\n\n") {
+            let heads = paragraph.lines().filter(|line| line.starts_with('#'));
+            for head in heads {
+                let level = head.bytes().take_while(|byte| *byte == b'#').count();
+                chapters.push(Chapter { level, head: head.to_owned(), ..Chapter::default() });
+            }
+            let last = chapters.last_mut().expect("there is always one");
+            last.rows.extend(paragraph.lines().filter(|line| line.starts_with('|')).map(Row::of));
+            last.words.extend(quoted(&paragraph.replace('\n', " ")));
+            let targets = paragraph.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            let elsewhere =
+                targets.filter(|target| !target.starts_with('#') && !target.starts_with("README"));
+            last.targets.extend(elsewhere.map(str::to_owned));
+        }
+    }
+    chapters
+}
+
+#[test]
+fn the_readme_in_vietnamese_says_what_the_readme_says() {
+    let (english, vietnamese) = (chapters(&read("README.md")), chapters(&read("README.vi.md")));
+    assert!(english.len() > 10, "the chapters are not where they were looked for");
+    let levels = |chapters: &[Chapter]| chapters.iter().map(|chapter| chapter.level).collect::<Vec<_>>();
+    assert_eq!(levels(&english), levels(&vietnamese), "README.md on the left, README.vi.md on the right");
+    let mut rows = 0;
+    for (one, other) in english.iter().zip(&vietnamese) {
+        let place =
+            format!("{} / {}: README.md on the left, README.vi.md on the right", one.head, other.head);
+        assert_eq!(one.blocks, other.blocks, "{place}");
+        assert_eq!(one.words, other.words, "{place}");
+        assert_eq!(one.targets, other.targets, "{place}");
+        assert_eq!(one.rows.len(), other.rows.len(), "{place}");
+        for (row, same) in one.rows.iter().zip(&other.rows) {
+            assert_eq!(row, same, "{place}");
+        }
+        rows += one.rows.len();
+    }
+    assert!(rows > 150, "the tables are not where they were looked for");
+}
+
+#[test]
+fn each_readme_leads_to_the_other() {
+    assert!(read("README.md").lines().take(5).any(|line| line.contains("(README.vi.md)")));
+    assert!(read("README.vi.md").lines().take(5).any(|line| line.contains("(README.md)")));
 }

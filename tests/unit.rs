@@ -157,6 +157,8 @@ fn it_may_do_nothing_that_it_does_not_need_and_all_that_it_needs() {
             "the id of the boot is read in /proc/sys, and who holds the lock in /proc/locks",
         ),
         ("Service PrivateNetwork", "it talks to Zalo"),
+        ("Service SocketBindDeny", "it listens where [api] and [authorize] say"),
+        ("Service IPAddressDeny", "Zalo's addresses change, and browsers come from anywhere"),
         ("Service PrivateUsers", "the API would take all who ask for nobody"),
     ] {
         assert!(!unit.contains_key(key), "{key}: {why}");

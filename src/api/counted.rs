@@ -70,7 +70,8 @@ impl Api {
     /// Why the store cannot be read.
     pub(super) async fn needing(self: &Arc<Api>) -> Result<Arc<Vec<OaId>>, String> {
         let api = Arc::clone(self);
-        finished(async move { api.needing.get(in_time(api.reader.needing())).await }).await
+        let now = api.clock.now();
+        finished(async move { api.needing.get(in_time(api.reader.needing(now))).await }).await
     }
 
     /// The series of each OA, as text.

@@ -203,6 +203,44 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+    /// The lines of the example below the headers of this section, without what makes comments of them.
+    fn taught(entry: &Entry) -> Vec<&'static str> {
+        let mut is_of_it = false;
+        let lines = EXAMPLE.lines().map(|line| line.trim_start_matches(['#', ' ']));
+        lines
+            .filter(|line| {
+                if line.starts_with('[') {
+                    is_of_it = *line == entry.header();
+                }
+                is_of_it
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_example_teaches_every_key_in_its_section() {
+        for entry in SECTIONS {
+            let lines = taught(entry);
+            for key in entry.keys {
+                let is_there = lines.iter().any(|line| line.starts_with(&format!("{key} = ")));
+                assert!(is_there, "config.example.toml does not teach {key} below {}", entry.header());
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_teaches_no_key_that_there_is_not() {
+        for entry in SECTIONS {
+            for line in taught(entry) {
+                let word = line.split_once(" = ").map_or("", |(word, _)| word);
+                let is_key = !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+                assert!(!is_key || entry.keys.contains(&word), "{}: {line}", entry.header());
+            }
+        }
+    }
+
     #[test]
     fn a_slip_of_the_pen_is_recognised_and_another_word_is_not() {
         let near = |word| nearest(word, REFRESH.keys.iter().copied());

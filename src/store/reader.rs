@@ -18,7 +18,7 @@ use super::reauthorization;
 use super::slots::Slots;
 use super::view::{self, HistoryEntry, OaStatus};
 use super::writer::{StoreError, classify};
-use crate::clock::Reading;
+use crate::clock::{Reading, Time};
 use crate::id::{Fleet, Managed, OaId};
 
 /// How many threads answer what is quick: two, so that one page that has to come from the disk does not delay all.
@@ -207,8 +207,8 @@ impl Reader {
     }
 
     /// The managed OAs that need a person, the most urgent first.
-    pub async fn needing(&self) -> Result<Vec<OaId>, StoreError> {
-        self.whole.ask(reauthorization::needing).await
+    pub async fn needing(&self, now: Time) -> Result<Vec<OaId>, StoreError> {
+        self.whole.ask(move |conn| reauthorization::needing(conn, now)).await
     }
 
     /// What is to be seen of the fleet at a glance.
@@ -220,7 +220,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Moment, Time, Uptime};
+    use crate::clock::{Moment, Uptime};
     use crate::oauth::{Answer, read_token_answer};
     use crate::rotation::{Roll, Timing};
     use crate::store::{AtVendors, Import, Opened, Recovered, State, Store};

@@ -42,15 +42,18 @@ pub(super) fn of(row: &OaRow, state: State, reason: Option<Reason>, now: Time) -
     Some(Reauthorization { reason: word, since, url: None, deadline })
 }
 
-/// The managed OAs of which something is asked, or may be: the most urgent first, those that never had tokens last. Goes over
-/// the whole fleet, and looks at no token.
-pub(super) fn needing(conn: &Connection) -> rusqlite::Result<Vec<OaId>> {
+/// The managed OAs of which something is asked, or may be: the most urgent first, those that never had consent last. Goes
+/// over the whole fleet, and looks at no token.
+pub(super) fn needing(conn: &Connection, now: Time) -> rusqlite::Result<Vec<OaId>> {
     conn.prepare_cached(
-        "SELECT oa_id FROM oa WHERE app_id IS NOT NULL AND (state IN ('awaiting_grant', 'reauthorization_required') \
+        "SELECT oa_id, set_app_id IS NULL AS is_new, CASE WHEN state IN ('scheduled', 'retrying') AND set_app_id = app_id \
+         THEN refresh_token_expires_at ELSE access_token_expires_at END AS silent_at FROM oa \
+         WHERE app_id IS NOT NULL AND (state IN ('awaiting_grant', 'reauthorization_required') \
          OR state = 'uncertain' AND next_action_at IS NULL OR set_app_id <> app_id OR reminded_step IS NOT NULL) \
-         ORDER BY set_app_id IS NULL, CASE WHEN state IN ('scheduled', 'retrying') AND set_app_id = app_id \
-         THEN refresh_token_expires_at ELSE access_token_expires_at END, oa_id",
+         UNION ALL SELECT oa_id, ends_at IS NULL, ends_at FROM vendor_oa WHERE is_managed = 1 AND (is_disconnected = 1 \
+         OR due_at IS NULL OR due_at <= ?1 OR link IS NOT NULL OR reminded_step IS NOT NULL) \
+         ORDER BY is_new, silent_at, oa_id",
     )?
-    .query_map([], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
+    .query_map([now.as_millis()], |row| Ok(OaId::from(row.get::<_, String>(0)?)))?
     .collect()
 }

@@ -63,6 +63,7 @@ async fn an_app_whose_verifier_is_fixed_at_zalo_needs_no_consent_begun_here() {
     let code = code_of(&bench.simulator.consent(&url, "7"));
     assert_eq!(bring(&bench, &["authorize", "7", "--code", &code], "").await.0, 0);
     assert_eq!(bench.status("7").await["generation"], 2);
+    assert!(!daemon.log().contains(&verifier), "a verifier stands in the log");
     assert_clean(&bench.simulator.ledger());
 }
 

@@ -107,6 +107,9 @@ async fn a_person_who_consents_in_the_browser_has_the_oa_scheduled() {
     daemon.wait_for("oa.imported").await;
     daemon.wait_for("refresh.planned").await;
     assert_eq!(bench.history("7").await[0]["class"], "granted");
+    let (_, state) = back.split_once("state=").expect("a state");
+    let state = state.split('&').next().expect("a part");
+    assert!(state.len() == 22 && !daemon.log().contains(state), "a state stands in the log");
     let ledger = bench.simulator.ledger();
     assert_clean(&ledger);
     assert_eq!((ledger.codes_made(), ledger.codes_spent()), (1, 1));

@@ -36,7 +36,7 @@ fn those_that_need_a_person_are_all_of_whom_something_is_asked_and_the_most_urge
     set("5", &format!("state = 'uncertain', access_token_expires_at = {}", ends(1)));
     set("6", &format!("reminded_step = 86400, refresh_token_expires_at = {}", ends(3)));
     set("7", &format!("access_token_expires_at = {}", ends(7)));
-    let needing = reauthorization::needing(&bench.conn).expect("read");
+    let needing = reauthorization::needing(&bench.conn, bench.now).expect("read");
     let shown: Vec<&str> = needing.iter().map(OaId::as_str).collect();
     assert_eq!(shown, ["3", "6", "4", "7", "2", "1", "9"]);
     let statuses =

@@ -10,7 +10,7 @@ use crate::clock::{Reading, Uptime};
 use crate::id::Fleet;
 use crate::rotation::{Reason, Roll, Timing};
 use crate::store::view::{self, OaStatus, State};
-use crate::store::{fleet, overview, schema};
+use crate::store::{fleet, overview, reauthorization, schema};
 use crate::vendor::{Outcome, Question, Shop, ShopOutcome, Status, Style, VendorOa};
 
 const START: Time = Time::from_millis(1_800_000_000_000);
@@ -254,6 +254,30 @@ fn a_person_gets_the_link_that_is_out_or_has_one_asked_for() {
     let later = START.plus(2 * DAY);
     let again = bench.asked("1", Occasion::Person, later);
     assert_eq!(again.known_link.as_deref(), Some(LINK), "better than none");
+}
+
+#[test]
+fn those_that_need_a_person_are_all_of_whom_something_is_asked_and_the_most_urgent_come_first() {
+    let bench = Bench::new(&[
+        ("1", "bare", Some(80)),
+        ("2", "bare", Some(10)),
+        ("3", "bare", None),
+        ("4", "bare", Some(85)),
+        ("5", "bare", Some(20)),
+        ("6", "talking", Some(82)),
+    ]);
+    bench.ask("1", link(), START);
+    let early = bench.asked("5", Occasion::Person, START);
+    bench.answered(&early, link(), START);
+    let disconnected =
+        ShopOutcome::Told(Shop { status: Some(Status::Disconnected), expires_at: None, updated_at: None });
+    bench.look("6", disconnected, START);
+    let needing = reauthorization::needing(&bench.conn, START).expect("read");
+    assert_eq!(needing.iter().map(OaId::as_str).collect::<Vec<_>>(), ["4", "6", "1", "5", "3"]);
+    for oa in ["1", "2", "3", "4", "5", "6"] {
+        let is_asked = bench.status(oa, START).reauthorization.is_some();
+        assert_eq!(is_asked, needing.contains(&OaId::from(oa)), "{oa}: as it is seen");
+    }
 }
 
 #[test]
