@@ -229,6 +229,18 @@ async fn a_form_does_nothing_unless_it_is_of_a_page_that_this_caller_got_from_he
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_button_leads_to_consent_for_an_oa_that_a_vendor_holds_and_nowhere_for_one_that_nobody_has() {
+    let whole = whole().await;
+    let csrf = whole.ask(root(), "GET /", &[], "").await.csrf();
+    for (oa, end) in [("held", ("303", Some("https://consent.example/held?state=1"))), ("no", ("404", None))]
+    {
+        let route = format!("POST /oas/{oa}/authorize");
+        let answer = whole.ask(root(), &route, &[], &format!("csrf={csrf}")).await;
+        assert_eq!((answer.status(), answer.header("location")), end, "{}", answer.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_as_good_as_its_token_for_reading_and_ends_with_it() {
     let whole = whole().await;
     let session = whole.signed_in(ADMIN).await;
