@@ -33,6 +33,10 @@ impl Desk for ConsentDesk {
         Box::pin(async move { self.0.begin_consent(&oa_id).await })
     }
 
+    fn name_of(&self, oa_id: &OaId) -> Option<String> {
+        self.0.managed(oa_id)?.name.map(String::from)
+    }
+
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
         let keeper = Arc::clone(&self.0);
         // Whoever closes the page before it answers has come back all the same.
