@@ -170,7 +170,7 @@ async fn everybody_sees_what_he_may_read_and_who_may_nothing_is_asked_for_a_toke
     );
     let page = whole.ask(root(), "GET /", &[], "").await;
     assert!(
-        page.body().contains("Cần bạn làm (1)") && page.body().contains("/oas/8/authorize"),
+        page.body().contains("Cần bạn xử lý (1)") && page.body().contains("/oas/8/authorize"),
         "{}",
         page.0
     );
