@@ -57,9 +57,9 @@ await check("who is not signed in is asked for a token, and is told of a wrong o
 });
 
 await check("the list begins with the OAs that need a person", async () => {
+  await stage.event("refresh_token.expiring", { oa_id: "103" });
   await owner.signIn(stage);
   await owner.row("101").waitFor();
-  await stage.event("refresh_token.expiring", { oa_id: "103" });
   const sections = await page.locator("section").evaluateAll((all) =>
     all.map((section) => Array.from(section.querySelectorAll("tbody tr"), (row) => [row.dataset.oa, row.className])),
   );

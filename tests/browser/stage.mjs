@@ -40,6 +40,8 @@ class Talker {
 
   constructor(program, args, stream) {
     this.process = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    // Whatever ends this program ends what it started.
+    process.once("exit", () => this.process.kill("SIGKILL"));
     this.ended = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve(code ?? signal)));
     for (const name of ["stdout", "stderr"]) {
       createInterface({ input: this.process[name] }).on("line", (line) => {
