@@ -163,6 +163,9 @@ pub trait Desk: Send + Sync + 'static {
     /// Where somebody is to be sent to give consent for this OA.
     fn begin(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>>;
 
+    /// What people call this OA.
+    fn name_of(&self, oa_id: &OaId) -> Option<String>;
+
     /// Somebody came back with this.
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back>;
 

@@ -93,7 +93,7 @@ impl Answers for Server {
             Asked::Callback(callback) => {
                 let back = inner.desk.come_back(callback).await;
                 inner.audit.came_back(&peer, &back);
-                inner.page(status_of(&back), &told(lang, &told_of(&back)))
+                inner.page(status_of(&back), &inner.told_of(lang, &back))
             }
         }
     }
@@ -165,6 +165,13 @@ impl Inner {
         }
     }
 
+    /// The page for somebody who came back.
+    fn told_of(&self, lang: Lang, back: &Back) -> String {
+        // Of the OA that he was sent out for; whoever names another one in his query learns nothing of it.
+        let name = back.oa_id().and_then(|oa_id| self.desk.name_of(oa_id));
+        told(lang, &told_of(back, name.as_deref()))
+    }
+
     fn page(&self, status: StatusCode, html: &str) -> Response {
         let mut response = Response::new(Body::from(html.to_owned()));
         *response.status_mut() = status;
@@ -219,9 +226,9 @@ fn status_of(back: &Back) -> StatusCode {
     }
 }
 
-/// What a person is told.
-fn told_of(back: &Back) -> Told<'_> {
-    let oa = |oa_id| oa_of(oa_id);
+/// What a person is told of an OA with this name.
+fn told_of<'t>(back: &'t Back, name: Option<&'t str>) -> Told<'t> {
+    let oa = |oa_id: &'t OaId| Oa { id: oa_id.as_str(), name };
     match back {
         Back::Granted { oa_id, generation: _, next_refresh_at } => {
             Told::Granted { oa: oa(oa_id), next_refresh_at: *next_refresh_at }
@@ -231,7 +238,8 @@ fn told_of(back: &Back) -> Told<'_> {
         Back::AlreadyGranted { oa_id } => Told::AlreadyGranted { oa: oa(oa_id) },
         Back::Declined { oa_id } => Told::Declined { oa: oa(oa_id) },
         Back::OtherOa { wanted, got } => {
-            let got = got.as_ref().map_or(Oa { id: "?", name: None }, oa_of);
+            let id = got.as_ref().map_or("?", OaId::as_str);
+            let got = Oa { id, name: None };
             Told::OtherOa { wanted: oa(wanted), got }
         }
         Back::UnknownState => Told::UnknownState,
@@ -244,8 +252,4 @@ fn told_of(back: &Back) -> Told<'_> {
         Back::SetRefused { oa_id, .. } => Told::CodeRefused { oa: oa(oa_id), code: None },
         Back::NotNow(detail) => Told::NotNow { detail },
     }
-}
-
-fn oa_of(oa_id: &OaId) -> Oa<'_> {
-    Oa { id: oa_id.as_str(), name: None }
 }

@@ -55,7 +55,7 @@ fn needing(html: &mut Html, viewer: &Viewer<'_>, home: &Home<'_>) {
         return;
     }
     html.element("section", &[("aria-labelledby", "needs")], |html| {
-        let title = format!("{} ({})", lang.pick("Cần bạn làm", "Needs you"), home.all_needing);
+        let title = format!("{} ({})", lang.pick("Cần bạn xử lý", "Needs you"), home.all_needing);
         html.put("h2", &[("id", "needs")], &title);
         table(html, viewer, &title, home.needing);
         let shown = home.needing.len();

@@ -7,7 +7,7 @@ use super::layout::{self, Frame, Place};
 use super::listed::{self, Listed};
 use super::standing::Tone;
 use crate::clock::Time;
-use crate::store::{HistoryEntry, OaStatus};
+use crate::store::{BY_A_PERSON, HistoryEntry, OaStatus};
 
 /// The page. Of the attempts, newest first, there may be `older` ones that are not shown.
 pub fn one(viewer: &Viewer<'_>, oa: &Listed, attempts: &[HistoryEntry], has_older: bool) -> String {
@@ -26,7 +26,7 @@ pub fn one(viewer: &Viewer<'_>, oa: &Listed, attempts: &[HistoryEntry], has_olde
         panel(html, viewer, oa);
         facts(html, lang, status, viewer.now);
         html.element("section", &[("aria-labelledby", "history")], |html| {
-            html.put("h2", &[("id", "history")], lang.pick("Lịch sử gia hạn", "History"));
+            html.put("h2", &[("id", "history")], lang.pick("Lịch sử", "History"));
             timeline(html, lang, attempts, has_older);
         });
     })
@@ -101,7 +101,7 @@ fn timeline(html: &mut Html, lang: Lang, attempts: &[HistoryEntry], has_older: b
                     };
                     html.put("p", &[("class", "detail")], &line);
                 }
-                if let Some(detail) = &attempt.detail {
+                if let Some(detail) = attempt.detail.as_ref().filter(|_| !is_by_a_person(attempt)) {
                     layout::detail(html, detail);
                 }
             });
@@ -113,9 +113,15 @@ fn timeline(html: &mut Html, lang: Lang, attempts: &[HistoryEntry], has_older: b
     }
 }
 
+/// Was it a consent that was granted, which the page says in its own words?
+fn is_by_a_person(attempt: &HistoryEntry) -> bool {
+    attempt.detail.as_deref() == Some(BY_A_PERSON)
+}
+
 /// What came of an attempt.
 fn outcome(lang: Lang, attempt: &HistoryEntry) -> (Tone, &'static str) {
     match attempt.class.as_deref().unwrap_or(&attempt.phase) {
+        "granted" if is_by_a_person(attempt) => (Tone::Well, lang.pick("Đã cấp quyền", "Authorized")),
         "granted" => (Tone::Well, lang.pick("Đã gia hạn", "Renewed")),
         "not_presented" => {
             (Tone::Wait, lang.pick("Không kết nối được; chưa mất gì", "Not reached; nothing was lost"))

@@ -103,6 +103,11 @@
     source = null;
   };
 
+  // Since the page was loaded the config has come to lead to consent elsewhere: the page is loaded with the leave to go there.
+  document.addEventListener("securitypolicyviolation", (violation) => {
+    if (violation.effectiveDirective === "form-action") window.location.reload();
+  });
+
   // A page that nobody sees takes no connection: a browser has six of them to one server.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {

@@ -202,7 +202,23 @@ fn why(lang: Lang, reason: &str) -> String {
 /// By when a person has to do something, and what happens else. `None`: nobody has to do anything.
 pub(super) fn deadline(lang: Lang, oa: &OaStatus, now: Time) -> Option<String> {
     let asked = oa.reauthorization.as_ref()?;
+    // Of the tokens that a vendor holds nobody here knows.
+    let is_silent = !oa.access_token_valid && oa.vendor.is_none();
     let line = match asked.deadline {
+        Some(deadline) if deadline <= now => {
+            let at = moment(lang, deadline);
+            match lang {
+                Lang::Vi => format!("Đã quá hạn từ {at}. OA không gửi được tin."),
+                Lang::En => format!("Overdue since {at}. The OA cannot send."),
+            }
+        }
+        Some(deadline) if is_silent => {
+            let (at, left) = (moment(lang, deadline), left(lang, deadline, now));
+            match lang {
+                Lang::Vi => format!("Hiện OA không gửi được tin. Hạn cấp quyền lại: {at} ({left})."),
+                Lang::En => format!("The OA cannot send now. Authorize it by {at} ({left})."),
+            }
+        }
         Some(deadline) => {
             let (at, left) = (moment(lang, deadline), left(lang, deadline, now));
             match lang {
@@ -210,9 +226,7 @@ pub(super) fn deadline(lang: Lang, oa: &OaStatus, now: Time) -> Option<String> {
                 Lang::En => format!("By {at} ({left}). After that the OA cannot send."),
             }
         }
-        None if !oa.access_token_valid && oa.vendor.is_none() => {
-            lang.pick("Hiện OA không gửi được tin.", "The OA cannot send now.").to_owned()
-        }
+        None if is_silent => lang.pick("Hiện OA không gửi được tin.", "The OA cannot send now.").to_owned(),
         None => return None,
     };
     Some(line)

@@ -211,6 +211,61 @@ fn statuses(text: &str) -> Vec<OaStatus> {
     all
 }
 
+#[test]
+fn what_is_said_of_a_deadline_fits_what_the_oa_can_do_now_and_whether_it_has_passed() {
+    let text = "shop";
+    let of = |hours: i64, access_token_valid, vendor: Option<&str>| {
+        let deadline = Some(Time::from_millis(NOW.as_millis() + hours * 3_600_000));
+        let asked = |asked: Reauthorization| Reauthorization { deadline, ..asked };
+        let all = statuses(text).into_iter().find(|status| status.reauthorization.is_some());
+        let status = all.expect("one that needs a person");
+        let vendor = vendor.map(Into::into);
+        let reauthorization = status.reauthorization.clone().map(asked);
+        let status = OaStatus { access_token_valid, vendor, reauthorization, ..status };
+        Lang::ALL.map(|lang| standing::deadline(lang, &status, NOW).expect("there is one"))
+    };
+    for (hours, is_valid, vendor, said) in [
+        (
+            3,
+            true,
+            None,
+            [
+                "Hạn: 18:00 15/01/2027 (còn 3 giờ). Sau đó OA không gửi được tin.",
+                "By 15 Jan 2027, 18:00 (3 hours left). After that the OA cannot send.",
+            ],
+        ),
+        (
+            3,
+            false,
+            None,
+            [
+                "Hiện OA không gửi được tin. Hạn cấp quyền lại: 18:00 15/01/2027 (còn 3 giờ).",
+                "The OA cannot send now. Authorize it by 15 Jan 2027, 18:00 (3 hours left).",
+            ],
+        ),
+        (
+            3,
+            false,
+            Some("v"),
+            [
+                "Hạn: 18:00 15/01/2027 (còn 3 giờ). Sau đó OA không gửi được tin.",
+                "By 15 Jan 2027, 18:00 (3 hours left). After that the OA cannot send.",
+            ],
+        ),
+        (
+            -1,
+            false,
+            None,
+            [
+                "Đã quá hạn từ 14:00 15/01/2027. OA không gửi được tin.",
+                "Overdue since 15 Jan 2027, 14:00. The OA cannot send.",
+            ],
+        ),
+    ] {
+        assert_eq!(of(hours, is_valid, vendor), said);
+    }
+}
+
 const NOW: Time = Time::from_millis(1_800_000_000_000);
 
 fn viewer(lang: Lang) -> Viewer<'static> {
@@ -244,7 +299,8 @@ fn all_pages(lang: Lang, text: &str) -> Vec<String> {
         .enumerate()
         .map(|(index, status)| Listed { status, may_authorize: index % 2 == 0 })
         .collect();
-    let (others, needing) = listed.split_at(State::ALL.len());
+    let asked = listed.iter().position(|oa| oa.status.reauthorization.is_some());
+    let (others, needing) = listed.split_at(asked.expect("some need a person"));
     let first = Home { needing, all_needing: 400, others, after: None, next: Some(&after) };
     let second = Home { after: Some(&after), next: None, ..first };
     let mut pages = vec![home(&viewer, &first), home(&viewer, &second)];
@@ -270,7 +326,10 @@ fn the_pages_of_oas_are_the_same_whatever_their_names_and_troubles_are() {
 fn the_page_of_all_oas_says_how_long_they_live_and_what_is_to_be_done() {
     let [vi, en] = Lang::ALL.map(|lang| all_pages(lang, "7").remove(0));
     for (page, words) in [
-        (&vi, ["Cần bạn làm (400)", "còn 20 giờ", "còn 89 ngày", "Cấp quyền lại", "sau 18 giờ", "còn 3 giờ"]),
+        (
+            &vi,
+            ["Cần bạn xử lý (400)", "còn 20 giờ", "còn 89 ngày", "Cấp quyền lại", "sau 18 giờ", "còn 3 giờ"],
+        ),
         (
             &en,
             [

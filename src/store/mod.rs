@@ -55,7 +55,8 @@ pub use apps::{AppChange, AppStanding};
 pub use changes::{Awaiting, Changes, Subscription};
 pub use conclude::{Attempted, Concluded, Effect};
 pub use consent::{
-    AbandonedCode, Adopted, CodeAttempted, Consent, ConsentId, ConsentStage, GRANTED, NewConsent, Unverified,
+    AbandonedCode, Adopted, BY_A_PERSON, CodeAttempted, Consent, ConsentId, ConsentStage, GRANTED,
+    NewConsent, Unverified,
 };
 pub use direct::Direct;
 pub use ends::OldGrant;

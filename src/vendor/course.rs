@@ -244,6 +244,14 @@ impl Course {
         Given { called_for }
     }
 
+    /// A person is sent to the link that is out: as when it came, it is looked soon whether he consented.
+    pub fn follow_link(&mut self, terms: &Terms, now: Time) {
+        let soon = now.plus(FIRST_POLL);
+        self.polls = 0;
+        self.poll_at = Some(self.poll_at.map_or(soon, |at| at.min(soon)));
+        self.plan(terms, now);
+    }
+
     /// The vendor had none to give. Is that news?
     pub fn give_nothing(&mut self, timing: &Timing, terms: &Terms, now: Time, roll: Roll) -> bool {
         let is_news = self.trouble != Some(Trouble::Nothing);
@@ -471,6 +479,15 @@ mod tests {
         }
         assert_eq!(waits[..4], [1_500, 3_000, 6_000, 12_000]);
         assert_eq!(waits[11], 225_000, "in the end every few minutes");
+        // But soon after a person was sent there, and not later because another one was.
+        course.follow_link(&INTERITS, now);
+        let soon = now.plus(FIRST_POLL);
+        assert_eq!(course.poll_at, Some(soon));
+        course.follow_link(&INTERITS, now.plus(SECOND));
+        assert_eq!(course.poll_at, Some(soon));
+        now = soon;
+        assert_eq!(course.look(&connected(old), &INTERITS, now, ROLL), ShopNews::None);
+        assert_eq!(course.poll_at.map(|at| at.since(now)), Some(SECOND * 3));
         let end = now.plus(90 * DAY);
         assert_eq!(course.look(&connected(end), &INTERITS, now, ROLL), ShopNews::Authorized);
         assert_eq!((course.end, course.link.clone()), (Some(End { at: end, is_told: true }), None));

@@ -124,7 +124,7 @@ async fn sent_out(visit: &Visit, oa: Result<Oa, Problem>, sent: Body) -> Result<
     let (api, oa_id) = (&visit.api, named(visit, oa)?);
     api.require(&visit.caller, Verb::Admin, &oa_id)?;
     visit.form(sent, Some(Verb::Admin), Some(&oa_id)).await?;
-    if api.desk.managed(&oa_id).is_none() {
+    if api.desk.managed(&oa_id).is_none() && api.desk.vendor_of(&oa_id).is_none() {
         return Err(Problem::no_such_oa(&oa_id).into());
     }
     let consent = tokio::select! {

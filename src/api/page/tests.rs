@@ -170,7 +170,7 @@ async fn everybody_sees_what_he_may_read_and_who_may_nothing_is_asked_for_a_toke
     );
     let page = whole.ask(root(), "GET /", &[], "").await;
     assert!(
-        page.body().contains("Cần bạn làm (1)") && page.body().contains("/oas/8/authorize"),
+        page.body().contains("Cần bạn xử lý (1)") && page.body().contains("/oas/8/authorize"),
         "{}",
         page.0
     );
@@ -226,6 +226,18 @@ async fn a_form_does_nothing_unless_it_is_of_a_page_that_this_caller_got_from_he
     assert_eq!(answer.status(), "403", "{}", answer.0);
     let answer = whole.ask(remote(), "POST /login", &[], &format!("token={ADMIN}")).await;
     assert_eq!((answer.status(), answer.header("set-cookie")), ("403", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_button_leads_to_consent_for_an_oa_that_a_vendor_holds_and_nowhere_for_one_that_nobody_has() {
+    let whole = whole().await;
+    let csrf = whole.ask(root(), "GET /", &[], "").await.csrf();
+    for (oa, end) in [("held", ("303", Some("https://consent.example/held?state=1"))), ("no", ("404", None))]
+    {
+        let route = format!("POST /oas/{oa}/authorize");
+        let answer = whole.ask(root(), &route, &[], &format!("csrf={csrf}")).await;
+        assert_eq!((answer.status(), answer.header("location")), end, "{}", answer.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,10 @@ impl Desk for ConsentDesk {
         Box::pin(async move { self.keeper.begin_consent(&oa_id).await })
     }
 
+    fn name_of(&self, oa_id: &OaId) -> Option<String> {
+        self.0.managed(oa_id)?.name.map(String::from)
+    }
+
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let text = "too many come back at once; load this page again in a minute".to_owned();

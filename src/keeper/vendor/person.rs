@@ -46,7 +46,11 @@ impl Keeper {
         };
         let wanted = self.store.want_link(oa_id.clone(), vendor.terms, self.read_clock()).await;
         let asked = match wanted.map_err(|error| store_failed(&error))? {
-            TakenUp::LinkIsOut(url) => return Ok(url),
+            TakenUp::LinkIsOut(url) => {
+                // It is looked soon whether he consented.
+                self.wake.notify_one();
+                return Ok(url);
+            }
             TakenUp::Nothing => {
                 return Err(format!("OA {oa_id} is not held by a vendor any more; reload and try again"));
             }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 use std::time::Duration;
 
-use super::{Consent, ConsentId, ConsentStage, GRANTED, Said, close, of_attempt};
+use super::{BY_A_PERSON, Consent, ConsentId, ConsentStage, GRANTED, Said, close, of_attempt};
 use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::{Answer, GrantedTokens, read_token_answer};
@@ -108,7 +108,7 @@ pub(in crate::store) fn adopt(
     let granted_at = import.obtained.time;
     match import::import(tx, &import, timing, now)? {
         Imported::Adopted { generation, .. } | Imported::Unchanged { generation } => {
-            let said = Said { class: GRANTED, detail: "a person granted consent", status: None };
+            let said = Said { class: GRANTED, detail: BY_A_PERSON, status: None };
             close(tx, &consent, attempt, GRANTED, Some(generation), &said, now.time)?;
             tx.prepare_cached("UPDATE consent SET answer = NULL WHERE consent_id = ?1")?
                 .execute([consent.id.0])?;

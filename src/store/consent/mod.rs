@@ -36,6 +36,8 @@ const PRUNE_STEP: u32 = 1_000;
 
 /// The outcome of a consent that is adopted.
 pub const GRANTED: &str = "granted";
+/// What the history says of it.
+pub const BY_A_PERSON: &str = "a person granted consent";
 
 /// Names a consent in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -132,7 +132,10 @@ pub(super) fn take_up(
             Some(link)
                 if row.course.ask_at.is_some_and(|at| at > now.time) && row.course.trouble.is_none() =>
             {
-                return Ok(TakenUp::LinkIsOut(link.url.clone()));
+                let url = link.url.clone();
+                row.course.follow_link(terms, now.time);
+                rows::save(tx, &row, now)?;
+                return Ok(TakenUp::LinkIsOut(url));
             }
             Some(_) | None => Some(Question::Link),
         },

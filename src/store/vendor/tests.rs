@@ -281,6 +281,26 @@ fn those_that_need_a_person_are_all_of_whom_something_is_asked_and_the_most_urge
 }
 
 #[test]
+fn soon_after_a_person_followed_the_link_it_is_looked_whether_he_consented() {
+    let bench = Bench::new(&[("9", "talking", Some(80))]);
+    let old = START.plus(10 * DAY);
+    let told = || {
+        ShopOutcome::Told(Shop { status: Some(Status::Connected), expires_at: Some(old), updated_at: None })
+    };
+    assert_eq!(bench.look("9", told(), START), LookEffect::None);
+    assert_eq!(bench.ask("9", link(), START), LinkEffect::Given(Some(Reason::ConsentDue)));
+    let mut now = START;
+    for _ in 0..8 {
+        now = now.plus(HOUR);
+        assert_eq!(bench.look("9", told(), now), LookEffect::None);
+    }
+    let soon = now.plus(Duration::from_secs(2));
+    assert_eq!(bench.due(soon), [], "nobody followed it yet");
+    assert_eq!(bench.take_up("9", Occasion::Person, now), TakenUp::LinkIsOut(LINK.to_owned()));
+    assert_eq!(bench.due(soon), [("9".to_owned(), false)]);
+}
+
+#[test]
 fn each_reminder_is_said_once_with_the_link_and_the_ladder_begins_anew_with_a_consent() {
     let bench = Bench::new(&[("1", "bare", Some(75)), ("2", "bare", Some(1))]);
     let ladder = [30, 14, 7, 1].map(|days| DAY * days);
