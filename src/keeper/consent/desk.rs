@@ -48,7 +48,7 @@ impl Desk for ConsentDesk {
     }
 
     fn name_of(&self, oa_id: &OaId) -> Option<String> {
-        self.0.managed(oa_id)?.name.map(String::from)
+        self.keeper.managed(oa_id)?.name.map(String::from)
     }
 
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
