@@ -97,6 +97,8 @@ pub enum Back {
         /// The word.
         why: String,
     },
+    /// The daemon ends; what he brought is as it was.
+    Stopping,
     /// Not now. In a sentence.
     NotNow(String),
 }
@@ -118,6 +120,7 @@ impl Back {
             Back::NotReached { .. } => "not_reached",
             Back::AppRefused { .. } => "app_refused",
             Back::SetRefused { why, .. } => why,
+            Back::Stopping => "stopping",
             Back::NotNow(_) => "not_now",
         }
     }
@@ -137,7 +140,7 @@ impl Back {
             | Back::AppRefused { oa_id }
             | Back::SetRefused { oa_id, .. } => Some(oa_id),
             Back::OtherOa { wanted, .. } => Some(wanted),
-            Back::UnknownState | Back::NotNow(_) => None,
+            Back::UnknownState | Back::Stopping | Back::NotNow(_) => None,
         }
     }
 }

@@ -41,6 +41,7 @@ impl Audit {
             | Back::StateExpired { .. }
             | Back::CodeRefused { .. }
             | Back::SetRefused { .. }
+            | Back::Stopping
             | Back::NotNow(_) => self.refused(peer, back.oa_id(), back.word()),
         }
     }

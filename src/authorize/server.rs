@@ -222,7 +222,7 @@ fn status_of(back: &Back) -> StatusCode {
         Back::AnswerLost { .. } | Back::NotReached { .. } | Back::AppRefused { .. } => {
             StatusCode::BAD_GATEWAY
         }
-        Back::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Back::Stopping | Back::NotNow(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -250,6 +250,7 @@ fn told_of<'t>(back: &'t Back, name: Option<&'t str>) -> Told<'t> {
         Back::AppRefused { oa_id } => Told::AppRefused { oa: oa(oa_id) },
         Back::SetRefused { oa_id, why } if why == "superseded" => Told::AlreadyGranted { oa: oa(oa_id) },
         Back::SetRefused { oa_id, .. } => Told::CodeRefused { oa: oa(oa_id), code: None },
+        Back::Stopping => Told::Stopping,
         Back::NotNow(detail) => Told::NotNow { detail },
     }
 }

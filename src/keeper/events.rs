@@ -267,7 +267,8 @@ pub(super) fn authorize_unavailable(detail: &str) {
     error!(
         event = "authorize.unavailable",
         detail,
-        "nobody can come back with consent: correct [authorize] and restart the daemon; tokens are refreshed all the same"
+        "nobody can come back with consent: free the address, or correct [authorize] and restart the daemon; tokens are refreshed \
+         all the same"
     );
 }
 

@@ -3,7 +3,7 @@
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::assert_clean;
-use super::harness::{Bench, Daemon};
+use super::harness::{Bench, DEADLINE, Daemon};
 
 /// Zalo refuses this OA's refresh token.
 fn refuse(bench: &Bench, oa: &str) {
@@ -78,4 +78,30 @@ async fn the_reminder_before_a_refresh_token_ends_carries_a_link_that_leads_to_c
     let reminder = daemon.wait_for_oa("refresh_token.expiring", "7").await;
     let link = reminder["url"].as_str().expect("a link").to_owned();
     follow(&bench, &daemon, &link, "7").await;
+}
+
+#[tokio::test]
+async fn a_hook_is_given_the_link_as_well() {
+    let bench = Bench::new().await;
+    bench.take_consent();
+    let told = bench.path("told.json");
+    bench.set_extra(&format!(
+        "[authorize]\nlisten = \"127.0.0.1:0\"\n[[publish]]\noas = [\"*\"]\nexec = [\"/bin/sh\", \"-c\", \"cat > {0}.new && mv \
+         {0}.new {0}\"]\nevents = [\"oa.reauthorization_required\"]\n",
+        told.display()
+    ));
+    bench.add_due_oa("7").await;
+    refuse(&bench, "7");
+    let daemon = bench.start().await;
+    let call = daemon.wait_for_oa("oa.reauthorization_required", "7").await;
+    let told = tokio::time::timeout(DEADLINE, async {
+        loop {
+            if let Ok(text) = std::fs::read_to_string(&told) {
+                return serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    });
+    let told = told.await.expect("the hook is run");
+    assert!(told["url"].is_string() && told["url"] == call["url"], "{told}");
 }

@@ -127,3 +127,18 @@ async fn an_old_page_that_is_opened_once_more_ends_nobodys_waiting() {
     assert_eq!(bench.status("7").await["generation"], 2);
     assert_clean(&bench.simulator.ledger());
 }
+
+#[tokio::test]
+async fn i3_two_clicks_at_the_same_moment_present_one_code_once() {
+    let (bench, daemon) = waiting().await;
+    for _ in 0..5 {
+        let back = bench.consented("7").await;
+        let pages = all((0..4).map(|_| daemon.visit(&back))).await;
+        assert!(pages.iter().all(|page| matches!(page.status, 200 | 202)), "{pages:?}");
+        assert_eq!(daemon.visit_until_over(&back).await.status, 200);
+    }
+    let ledger = bench.simulator.ledger();
+    assert_clean(&ledger);
+    assert_eq!((ledger.codes_made(), ledger.codes_spent(), ledger.presentations()), (5, 5, 5));
+    assert_eq!(bench.status("7").await["generation"], 5);
+}

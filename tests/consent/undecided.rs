@@ -176,3 +176,35 @@ async fn while_the_store_hangs_no_number_of_visitors_is_kept_waiting() {
     drop(frozen);
     daemon.wait_for("consent.refused").await;
 }
+
+#[tokio::test]
+async fn a_set_that_comes_for_an_oa_that_left_the_config_meanwhile_waits_until_it_is_back() {
+    let (bench, daemon) = waiting().await;
+    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
+    let visit = daemon.begin_visit(&bench.consented("7").await).await;
+    bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
+    bench.remove_oa("7");
+    daemon.reload().await;
+    bench.simulator.release();
+    daemon.wait_for_oa("consent.unverified", "7").await;
+    bench.add_oa("7");
+    daemon.reload().await;
+    daemon.wait_for_oa("consent.granted", "7").await;
+    drop(visit);
+    assert_eq!(bench.status("7").await["state"], "scheduled");
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_has_is_listened_at_as_soon_as_it_is_free() {
+    let bench = Bench::new().await;
+    bench.take_consent();
+    bench.add_oa("7");
+    let others = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = others.local_addr().expect("an address");
+    bench.set_extra(&format!("[authorize]\nlisten = \"{address}\"\n"));
+    let daemon = bench.start().await;
+    daemon.wait_for("authorize.unavailable").await;
+    drop(others);
+    daemon.wait_for("authorize.listening").await;
+}

@@ -14,7 +14,7 @@ use crate::clock::Reading;
 use crate::failpoint;
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::code_form;
-use crate::rotation::{Roll, Verdict};
+use crate::rotation::{Roll, Verdict, is_too_old};
 use crate::secret::Secret;
 use crate::store::{CodeAttempted, Consent, ConsentStage, Slot, StoreError, Unverified, ValidToken};
 use crate::zalo::JournalFailure;
@@ -51,6 +51,9 @@ async fn run(keeper: Arc<Keeper>, consent: Consent, code: Secret, begun: Begun<C
         return Back::AlreadyGranted { oa_id: consent.oa_id };
     };
     let Some((hold, slot)) = place_for(&keeper, &consent).await else {
+        if keeper.is_stopping() {
+            return Back::Stopping;
+        }
         let text = "another request of this OA is under way, or as many as may be are; load this page again in a minute";
         return Back::NotNow(text.to_owned());
     };
@@ -113,10 +116,13 @@ async fn place_for(keeper: &Keeper, consent: &Consent) -> Option<(Hold, Slot)> {
 async fn not_begun(keeper: &Keeper, exchange: &Exchange<Code>, id: crate::store::ConsentId) -> Back {
     let oa_id = exchange.matter.consent.oa_id.clone();
     if keeper.is_stopping() {
-        return Back::NotNow("the daemon is stopping; load this page again in a minute".to_owned());
+        return Back::Stopping;
     }
     match keeper.store.consent(id).await {
         Ok(Some(consent)) => match consent.stage {
+            ConsentStage::Open if is_too_old(&consent.made, &keeper.read_clock()) => {
+                Back::StateExpired { oa_id }
+            }
             // Its code was presented before, with another consent.
             ConsentStage::Open => Back::CodeRefused { oa_id },
             ConsentStage::Presenting => Back::InProgress { oa_id },

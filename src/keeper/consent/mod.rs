@@ -15,16 +15,18 @@ mod exchange;
 mod links;
 pub(super) mod verify;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
 use url::Url;
 
-use super::{Keeper, events};
+use super::{Keeper, events, lock};
 use crate::authorize::{Back, Listener, NoConsent};
 use crate::config::{Consenting, check_id};
-use crate::id::{Managed, OaId};
+use crate::id::{AttemptId, Managed, OaId};
 use crate::oauth::{Callback, new_state, new_verifier, permission_url};
 use crate::rotation::is_too_old;
 use crate::secret::Secret;
@@ -33,6 +35,8 @@ use crate::store::{Consent, ConsentId, ConsentStage, GRANTED, NewConsent, StoreE
 use desk::ConsentDesk;
 pub(super) use exchange::tell;
 
+/// Between two trials to listen at an address that somebody else has.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
 /// How many messages a listener may lag behind before he misses some.
 const BACKLOG: usize = 256;
 
@@ -52,15 +56,27 @@ pub(super) struct Consents {
     told: broadcast::Sender<Came>,
     /// A set came of which nobody could say whose it is.
     unverified: Notify,
+    /// Why the sets that wait could not be verified, as it was said last.
+    said: Mutex<BTreeMap<AttemptId, String>>,
 }
 
 impl Default for Consents {
     fn default() -> Consents {
-        Consents { told: broadcast::channel(BACKLOG).0, unverified: Notify::new() }
+        Consents { told: broadcast::channel(BACKLOG).0, unverified: Notify::new(), said: Mutex::default() }
     }
 }
 
 impl Consents {
+    /// Is it another reason than the one that was said last why this set cannot be verified?
+    fn is_news(&self, attempt: AttemptId, detail: &str) -> bool {
+        let mut said = lock(&self.said);
+        // Of sets that wait there are never many; who waits no more is forgotten with the others.
+        if said.len() > BACKLOG {
+            said.clear();
+        }
+        said.insert(attempt, detail.to_owned()).as_deref() != Some(detail)
+    }
+
     pub(super) fn listen(&self) -> broadcast::Receiver<Came> {
         self.told.subscribe()
     }
@@ -79,13 +95,22 @@ impl Consents {
 /// cannot be opened is no reason not to refresh.
 pub(super) fn open(keeper: &Arc<Keeper>, address: Option<SocketAddr>) {
     let Some(address) = address else { return };
-    match Listener::open(address) {
-        Ok(listener) => {
-            let desk = Arc::new(ConsentDesk::of(keeper));
-            keeper.tasks.spawn(listener.serve(desk, keeper.stop.clone()));
-        }
-        Err(error) => events::authorize_unavailable(&format!("{address}: {error}")),
+    let (first, keeper) = (Listener::open(address), Arc::clone(keeper));
+    if let Err(error) = &first {
+        events::authorize_unavailable(&format!("{address}: {error}"));
     }
+    keeper.tasks.clone().spawn(async move {
+        let mut opening = first;
+        loop {
+            if let Ok(listener) = opening {
+                return listener.serve(Arc::new(ConsentDesk::of(&keeper)), keeper.stop.clone()).await;
+            }
+            tokio::select! {
+                () = keeper.stop.cancelled() => return,
+                () = tokio::time::sleep(LISTEN_AGAIN) => opening = Listener::open(address),
+            }
+        }
+    });
 }
 
 fn store_failed(error: &StoreError) -> String {

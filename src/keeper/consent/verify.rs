@@ -81,15 +81,28 @@ pub(super) async fn verify(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
 async fn ask(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
     let Unverified { consent: _, attempt, oa_id, app_id, access_token } = one;
     let unclear = |detail: &str| {
-        events::consent_unverified(oa_id, *attempt, detail);
+        if keeper.consents.is_news(*attempt, detail) {
+            events::consent_unverified(oa_id, *attempt, detail);
+        }
         Back::Checking { oa_id: oa_id.clone() }
     };
     let settings = keeper.settings();
     let Some(endpoint) = settings.apps.get(app_id) else {
         return unclear("the config does not have its app");
     };
+    let ask = || settings.door.whose(&endpoint.api_url, access_token);
+    let asking = async {
+        match ask().await {
+            // So fresh a token is refused by mistake rather than for good.
+            Ok(ProbeAnswer::Refused(_)) => {
+                tokio::time::sleep(ASK_AGAIN.0).await;
+                ask().await
+            }
+            answer => answer,
+        }
+    };
     let answer = tokio::select! {
-        answer = settings.door.whose(&endpoint.api_url, access_token) => answer,
+        answer = asking => answer,
         // The set is kept, and asked about at the next start.
         () = keeper.stop.cancelled() => return Back::Checking { oa_id: oa_id.clone() },
     };
@@ -103,7 +116,7 @@ async fn ask(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
             return refuse(keeper, one, "other_oa", detail, got).await;
         }
         Ok(ProbeAnswer::Refused(code)) => {
-            ("token_refused", format!("Zalo refuses the access token that it has just given (error {code})"))
+            ("token_refused", format!("Zalo refuses twice the access token that it has given (error {code})"))
         }
         Ok(ProbeAnswer::Error(code)) => return unclear(&format!("Zalo answers error {code}")),
         Ok(ProbeAnswer::Unreadable) => return unclear("Zalo gave no answer to the question"),

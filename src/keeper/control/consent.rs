@@ -168,6 +168,7 @@ fn words(oa_id: &OaId, back: &Back) -> Reply {
         Back::SetRefused { why, .. } => failed(format!(
             "the set that came does not count ({why}); it is kept, and what there was stays; see zalo-tokend history {oa_id}"
         )),
+        Back::Stopping => progress("the daemon is stopping; load the page again after its next start".to_owned()),
         Back::NotNow(text) => progress(text.clone()),
     }
 }
