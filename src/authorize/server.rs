@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -25,6 +26,9 @@ use crate::web::{Answers, Peer, Rate, serve};
 const MOST_CONNECTIONS: u32 = 256;
 /// How many requests of one address are answered a second, in the long run. All that come through a proxy have one.
 const RATE: u32 = 200;
+/// How many times a second somebody is sent out for one OA, in the long run: each time costs the store a row and a sync, and
+/// the log a line, and whoever has a link can ask for it as often as he likes.
+const DEPARTURES: u32 = 2;
 /// The longest query that is looked at.
 const LONGEST_QUERY: usize = 8 * 1024;
 
@@ -47,7 +51,8 @@ impl Listener {
         if let Ok(address) = self.0.local_addr() {
             events::listening(&address.to_string());
         }
-        let server = Server(Arc::new(Inner { desk, audit: Audit::default(), rate: Rate::of(RATE) }));
+        let (rate, departures) = (Rate::of(RATE), Rate::of(DEPARTURES));
+        let server = Server(Arc::new(Inner { desk, audit: Audit::default(), rate, departures }));
         serve(self.0, server, MOST_CONNECTIONS, &stop).await;
     }
 }
@@ -60,6 +65,7 @@ struct Inner {
     desk: Arc<dyn Desk>,
     audit: Audit,
     rate: Rate,
+    departures: Rate<OaId>,
 }
 
 /// What is asked for.
@@ -77,10 +83,7 @@ impl Answers for Server {
     async fn answer(self, peer: Arc<Peer>, request: Request<Body>) -> Response {
         let inner = &self.0;
         if let Err(wait) = inner.rate.admit(peer.account()) {
-            let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests.\n");
-            let seconds = HeaderValue::from(wait.as_secs() + 1);
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            return response;
+            return too_many(wait);
         }
         let lang = lang_of(&request);
         match asked(&request) {
@@ -144,6 +147,9 @@ impl Inner {
             let offered = Offer { oa_id: oa.id, name: oa.name, action: &action, deadline };
             return self.page(StatusCode::OK, &offer(lang, &offered));
         }
+        if let Err(wait) = self.departures.admit(oa_id.clone()) {
+            return too_many(wait);
+        }
         match self.desk.begin(oa_id.clone()).await {
             Ok(url) => {
                 let mut response = self.page(StatusCode::SEE_OTHER, "");
@@ -171,6 +177,12 @@ impl Inner {
         }
         response
     }
+}
+
+fn too_many(wait: Duration) -> Response {
+    let mut response = plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests.\n");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs() + 1));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response {

@@ -13,7 +13,7 @@ use crate::api::List;
 use crate::authorize::standing_link;
 use crate::clock::{Clock, Reading, SystemClock};
 use crate::config::Config;
-use crate::id::OaId;
+use crate::id::{AppId, OaId};
 use crate::keeper;
 use crate::keeper::control::protocol::{DaemonStatus, Reply, Request};
 use crate::store::{AppStatus, Direct, OaStatus};
@@ -119,11 +119,14 @@ fn by_store(config: &Config, wanted: Option<&str>, now: &Reading) -> Result<Seen
     let store = Direct::open_to_read(&config.store_path)?;
     let mut oas = store.statuses(&keeper::managed(config), &keeper::at_vendors(config), now)?;
     let key = store.link_key()?;
-    let link = |oa_id: &OaId| {
-        let app = config.apps.get(&config.oas.get(oa_id)?.app_id)?;
-        standing_link(&config.authorize, app.consenting.as_ref()?, key.as_ref()?, oa_id, now.time)
+    let link = |app_id: Option<&AppId>, oa_id: &OaId| {
+        let consenting = config.apps.get(app_id?)?.consenting.as_ref()?;
+        standing_link(&config.authorize, consenting, key.as_ref()?, oa_id, now.time)
     };
-    oas.iter_mut().for_each(|oa| oa.point_to(link));
+    for oa in &mut oas {
+        let app_id = oa.app_id.clone();
+        oa.point_to(|oa_id| link(app_id.as_ref(), oa_id));
+    }
     if let Some(wanted) = wanted {
         oas.retain(|oa| oa.oa_id.as_str() == wanted);
         if oas.is_empty() {

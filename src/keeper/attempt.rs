@@ -152,7 +152,7 @@ impl Matter for Refresh {
         keeper.store.conclude(Arc::clone(attempted), keeper.timing(), keeper.read_clock(), roll).await
     }
 
-    fn from_memory(&self, attempted: &Attempted) -> Option<ValidToken> {
+    fn meanwhile(&self, attempted: &Attempted) -> Option<ValidToken> {
         let Verdict::Granted(tokens) = &attempted.verdict else { return None };
         let access_token = tokens.access_token.clone()?;
         let expires_at = attempted.obtained.time.plus(tokens.access_token_life);

@@ -67,7 +67,7 @@ pub(super) trait Matter: Send + Sync + Sized + 'static {
     ) -> impl Future<Output = Result<Self::Concluded, StoreError>> + Send;
 
     /// What the daemon itself hands out of it, as long as neither the store nor a slot takes it.
-    fn from_memory(&self, ended: &Self::Ended) -> Option<ValidToken>;
+    fn meanwhile(&self, ended: &Self::Ended) -> Option<ValidToken>;
 
     /// Says what became of it, once that is durable.
     fn tell(exchange: &Exchange<Self>, ended: &Self::Ended, concluded: &Self::Concluded);
@@ -352,7 +352,7 @@ impl<M: Matter> Exchange<M> {
 
     /// Neither the store nor the slot took it: as long as that lasts, the daemon itself hands the new access token out.
     fn hand_out_from_memory(&self, ended: &M::Ended) -> Option<undurable::Held> {
-        let valid = self.matter.from_memory(ended)?;
+        let valid = self.matter.meanwhile(ended)?;
         Some(self.keeper.undurable.hold(self.matter.oa_id(), valid))
     }
 }

@@ -346,7 +346,7 @@ impl Store {
 
     /// Deletes one step of journal rows that are old on this day; returns how many.
     pub async fn prune(&self, keep: Duration, day: Time) -> Result<usize, StoreError> {
-        let prune = move |tx: &_| Ok(journal::prune(tx, keep, day)? + consent::prune(tx, keep, day)?);
+        let prune = move |tx: &_| Ok(journal::prune(tx, keep, day)? + consent::prune(tx, day)?);
         self.writer.call(true, prune).await
     }
 

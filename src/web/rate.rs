@@ -1,6 +1,7 @@
 //! How many requests of one peer are answered: a token bucket each, on the clock that nobody sets.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,9 +16,9 @@ const BURST_SECONDS: f64 = 2.0;
 const MOST_ACCOUNTS: usize = 4_096;
 
 /// The buckets.
-pub(crate) struct Rate {
+pub(crate) struct Rate<K = Account> {
     per_second: AtomicU32,
-    buckets: Mutex<HashMap<Account, Bucket>>,
+    buckets: Mutex<HashMap<K, Bucket>>,
 }
 
 struct Bucket {
@@ -33,8 +34,8 @@ impl Bucket {
     }
 }
 
-impl Rate {
-    pub(crate) fn of(per_second: u32) -> Rate {
+impl<K: Eq + Hash> Rate<K> {
+    pub(crate) fn of(per_second: u32) -> Rate<K> {
         Rate { per_second: AtomicU32::new(per_second), buckets: Mutex::default() }
     }
 
@@ -46,7 +47,7 @@ impl Rate {
     ///
     /// # Errors
     /// How long to wait, if there were too many.
-    pub(crate) fn admit(&self, account: Account) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, account: K) -> Result<(), Duration> {
         let per_second = f64::from(self.per_second.load(Ordering::Relaxed));
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +77,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_has_its_rate_in_the_long_run_and_takes_nothing_from_another() {
-        let rate = Rate::of(10);
+        let rate = Rate::<Account>::of(10);
         let one = Account::User(1);
         let admitted = |account| (0..100).filter(|_| rate.admit(account).is_ok()).count();
         assert_eq!(admitted(one), 20);
@@ -92,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn peers_that_ask_no_more_are_forgotten() {
-        let rate = Rate::of(1);
+        let rate = Rate::<Account>::of(1);
         for uid in 0..u32::try_from(MOST_ACCOUNTS).expect("small") {
             assert!(rate.admit(Account::User(uid)).is_ok());
         }

@@ -35,6 +35,7 @@ async fn a_code_copied_by_hand_is_taken() {
     assert_eq!(bench.status("7").await["state"], "scheduled");
     let (exit_code, said) = bring(&bench, &["authorize", "7", "--code", &code], "").await;
     assert!(exit_code == 75 && said.contains("no consent for OA 7 was begun"), "{said}");
+    assert!(said.contains("authorize 7 --no-wait"), "an option that there is: {said}");
     bench.permission("7").await;
     let (exit_code, said) = bring(&bench, &["authorize", "7", "--code", &code], "").await;
     assert!(exit_code == 1 && said.contains("used before"), "{said}");

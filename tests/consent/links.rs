@@ -1,5 +1,6 @@
 //! Our own links: who has one is sent to Zalo for one OA, and may do nothing else.
 
+use super::harness::http::{Request, ask};
 use super::harness::{Bench, text};
 use super::{assert_clean, waiting};
 
@@ -71,4 +72,46 @@ async fn what_a_link_needs_is_said_where_it_is_missing() {
     assert!(exit_code == 78 && said.contains("has no `listen`"), "{said}");
     let (exit_code, said) = fails(&["link", "7", "--for", "1s"]).await;
     assert!(exit_code == 2 && said.contains("from 1m to 90d"), "{said}");
+}
+
+#[tokio::test]
+async fn who_has_a_link_sends_himself_out_a_few_times_a_second_and_no_more() {
+    let (bench, daemon) = waiting().await;
+    let link = link(&bench, &["7"]).await;
+    let began = std::time::Instant::now();
+    let (mut sent_out, mut turned_away) = (0, 0);
+    for _ in 0..100 {
+        let answer = daemon.submit(&link).await;
+        match answer.status {
+            303 => sent_out += 1,
+            429 => turned_away += usize::from(answer.header("retry-after").is_some()),
+            status => panic!("{status}"),
+        }
+    }
+    let most = 4 + 2 * (usize::try_from(began.elapsed().as_secs()).expect("few") + 1);
+    assert!(sent_out >= 4 && sent_out <= most, "{sent_out} of {most}");
+    assert_eq!(sent_out + turned_away, 100);
+    assert_eq!(daemon.visit(&link).await.status, 200, "the page itself is shown");
+}
+
+#[tokio::test]
+async fn a_link_is_had_for_an_oa_that_a_program_wants_kept_and_a_vendors_oa_is_sent_to_him() {
+    let bench = Bench::new().await;
+    bench.take_consent();
+    bench.write_secret("vendor", "CANARY-key-of-the-vendor");
+    let vendor =
+        "[[vendor]]\nid = \"v\"\nbase_url = \"http://127.0.0.1:9\"\napi_key_file = \"vendor.secret\"\n";
+    let extra = "[api]\nsocket = \"api.sock\"\n[authorize]\nlisten = \"127.0.0.1:0\"\n";
+    bench.set_extra(&format!("{extra}{vendor}[[oa]]\nid = \"9\"\nvendor = \"v\"\n"));
+    let mut daemon = bench.start().await;
+    let wanted = Request { method: "PUT", target: "/v1/oas/8", headers: &[], body: r#"{"app_id": "app"}"# };
+    assert!(ask(&bench.path("api.sock"), wanted).await.status < 300);
+    let eights = link(&bench, &["8"]).await;
+    assert_eq!(daemon.visit(&eights).await.status, 200);
+    let output = bench.run(&["link", "9"]).await;
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("held by a vendor"), "{said}");
+    assert!(daemon.stop().await.success());
+    let url = bench.status("8").await["reauthorization"]["url"].clone();
+    assert!(url.as_str().is_some_and(|url| url.contains("link=8.")), "also without a daemon: {url}");
 }

@@ -109,3 +109,21 @@ async fn a_thousand_forged_replayed_expired_and_swapped_callbacks_change_nothing
     assert!(refused.len() < 300, "{} lines", refused.len());
     assert!(refused.iter().any(|event| event["more"].as_u64().is_some()), "how many more there were is said");
 }
+
+#[tokio::test]
+async fn an_old_page_that_is_opened_once_more_ends_nobodys_waiting() {
+    let (bench, daemon) = waiting().await;
+    let declined = bench.simulator.decline(&bench.permission("7").await);
+    assert_eq!(daemon.visit(&declined).await.status, 409);
+    let used = bench.consented("7").await;
+    assert_eq!(daemon.visit(&used).await.status, 200);
+    let authorizing = bench.authorize("7").await;
+    for (old, status) in [(&declined, 409), (&used, 200)] {
+        assert_eq!(daemon.visit(old).await.status, status);
+    }
+    assert_eq!(daemon.visit(&bench.simulator.consent(&authorizing.url, "7")).await.status, 200);
+    let (exit_code, said) = authorizing.ended().await;
+    assert_eq!(exit_code, 0, "{said}");
+    assert_eq!(bench.status("7").await["generation"], 2);
+    assert_clean(&bench.simulator.ledger());
+}

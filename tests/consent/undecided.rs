@@ -129,3 +129,50 @@ async fn i4_while_the_store_hangs_the_answer_is_in_its_slot_and_counts_after_the
     assert_eq!(bench.status("7").await["state"], "scheduled");
     assert_clean(&bench.simulator.ledger());
 }
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_zalo_to_say_whose_a_set_is() {
+    let (bench, mut daemon) = waiting().await;
+    // It takes questions and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let elsewhere = format!("http://{}", silent.local_addr().expect("bound"));
+    let config = std::fs::read_to_string(bench.config()).expect("written");
+    std::fs::write(
+        bench.config(),
+        config.replace(
+            &format!("api_url = \"{}\"", bench.simulator.api_url()),
+            &format!("api_url = \"{elsewhere}\""),
+        ),
+    )
+    .expect("written");
+    daemon.reload().await;
+    let visit = daemon.begin_visit(&bench.consented("7").await).await;
+    let asked = tokio::time::timeout(super::harness::DEADLINE, silent.accept()).await.expect("in time");
+    daemon.signal(rustix::process::Signal::TERM);
+    assert!(daemon.ended().await.success(), "{}", daemon.log());
+    drop((visit, asked));
+    bench.write_config();
+    let daemon = bench.start().await;
+    daemon.wait_for_oa("consent.granted", "7").await;
+    assert_clean(&bench.simulator.ledger());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_hangs_no_number_of_visitors_is_kept_waiting() {
+    let (_bench, daemon) = waiting().await;
+    let forged = "/cb?code=x&state=AAAAAAAAAAAAAAAAAAAAAA&oa_id=7";
+    assert_eq!(daemon.visit(forged).await.status, 404);
+    let frozen = Frozen::thread(daemon.pid, "store");
+    // Each of them waits a moment and goes away. Whoever is one too many is told so.
+    let mut told = None;
+    for _ in 0..600 {
+        let visit = daemon.visit(forged);
+        told = tokio::time::timeout(Duration::from_millis(20), visit).await.ok();
+        if told.is_some() {
+            break;
+        }
+    }
+    assert_eq!(told.expect("somebody is turned away").status, 503);
+    drop(frozen);
+    daemon.wait_for("consent.refused").await;
+}

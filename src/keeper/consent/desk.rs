@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use url::Url;
 
 use super::super::Keeper;
@@ -10,12 +11,25 @@ use crate::authorize::{Back, BadLink, BoxFuture, Desk, Guest, Link, NoConsent};
 use crate::id::OaId;
 use crate::oauth::Callback;
 
-pub(in super::super) struct ConsentDesk(pub(in super::super) Arc<Keeper>);
+/// How many who came back are heard at once. What they ask goes on without them, so that the store's disk, if it hangs, would
+/// let any number of them wait.
+const MOST_AT_ONCE: usize = 256;
+
+pub(in super::super) struct ConsentDesk {
+    keeper: Arc<Keeper>,
+    places: Arc<Semaphore>,
+}
+
+impl ConsentDesk {
+    pub(in super::super) fn of(keeper: &Arc<Keeper>) -> ConsentDesk {
+        ConsentDesk { keeper: Arc::clone(keeper), places: Arc::new(Semaphore::new(MOST_AT_ONCE)) }
+    }
+}
 
 impl Desk for ConsentDesk {
     fn guest<'d>(&'d self, link: &'d str) -> BoxFuture<'d, Result<Guest, BadLink>> {
         Box::pin(async move {
-            let keeper = &self.0;
+            let keeper = &self.keeper;
             let key = keeper.link_key.get().ok_or(BadLink::Forged)?;
             let Link { oa_id, made, .. } = Link::read(link, key, keeper.now())?;
             let managed = keeper.managed(&oa_id).ok_or(BadLink::Ended)?;
@@ -30,13 +44,20 @@ impl Desk for ConsentDesk {
     }
 
     fn begin(&self, oa_id: OaId) -> BoxFuture<'_, Result<Url, NoConsent>> {
-        Box::pin(async move { self.0.begin_consent(&oa_id).await })
+        Box::pin(async move { self.keeper.begin_consent(&oa_id).await })
     }
 
     fn come_back(&self, callback: Callback) -> BoxFuture<'_, Back> {
-        let keeper = Arc::clone(&self.0);
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let text = "too many come back at once; load this page again in a minute".to_owned();
+            return Box::pin(std::future::ready(Back::NotNow(text)));
+        };
+        let keeper = Arc::clone(&self.keeper);
         // Whoever closes the page before it answers has come back all the same.
-        let heard = self.0.tasks.spawn(async move { keeper.come_back(callback).await });
+        let heard = self.keeper.tasks.spawn(async move {
+            let _place = place;
+            keeper.come_back(callback).await
+        });
         Box::pin(async move {
             let fault = "it ended in a fault of the program; please report this";
             heard.await.unwrap_or_else(|_| Back::NotNow(fault.to_owned()))
@@ -44,7 +65,7 @@ impl Desk for ConsentDesk {
     }
 
     fn origins(&self) -> Vec<String> {
-        self.0.consent_origins()
+        self.keeper.consent_origins()
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) async fn bring(keeper: &Arc<Keeper>, consent: Consent, code: Secret) 
         let work = run(own, consent, code, Arc::clone(&begun));
         exchange::guarded(begun, work).await
     });
-    match brought.await {
+    let brought = brought.await;
+    // Whatever waited for this OA goes on.
+    keeper.wake.notify_one();
+    match brought {
         Ok(Some(back)) => back,
         Ok(None) | Err(_) => {
             // What came before that, if anything did, is in the store and waits to be verified.
@@ -65,7 +68,11 @@ async fn run(keeper: Arc<Keeper>, consent: Consent, code: Secret, begun: Begun<C
     match exchange.concluded().cloned().flatten() {
         None | Some(ConsentStage::Open | ConsentStage::Presenting) => match &ended.verdict {
             Verdict::AppRefused(_) => Back::AppRefused { oa_id },
-            verdict => Back::NotReached { oa_id, detail: verdict.detail() },
+            verdict @ (Verdict::Granted(_)
+            | Verdict::NotPresented { .. }
+            | Verdict::Throttled { .. }
+            | Verdict::Dead(_)
+            | Verdict::Unknown { .. }) => Back::NotReached { oa_id, detail: verdict.detail() },
         },
         Some(ConsentStage::Answered(attempt)) => match &ended.verdict {
             Verdict::Granted(tokens) => {
@@ -73,9 +80,14 @@ async fn run(keeper: Arc<Keeper>, consent: Consent, code: Secret, begun: Begun<C
                 let Some(access_token) = tokens.access_token.clone() else {
                     return Back::AnswerLost { oa_id };
                 };
-                verify::verify(keeper, &Unverified { attempt, oa_id, app_id, access_token }).await
+                let one = Unverified { consent: state, attempt, oa_id, app_id, access_token };
+                verify::verify(keeper, &one).await
             }
-            _ => Back::Checking { oa_id },
+            Verdict::NotPresented { .. }
+            | Verdict::Throttled { .. }
+            | Verdict::Dead(_)
+            | Verdict::AppRefused(_)
+            | Verdict::Unknown { .. } => Back::Checking { oa_id },
         },
         Some(ConsentStage::Closed { outcome, .. }) => ended_before(oa_id, &outcome),
     }
@@ -163,7 +175,7 @@ impl Matter for Code {
     }
 
     /// What nobody has verified is handed out by nobody.
-    fn from_memory(&self, _: &CodeAttempted) -> Option<ValidToken> {
+    fn meanwhile(&self, _: &CodeAttempted) -> Option<ValidToken> {
         None
     }
 

@@ -28,7 +28,7 @@ use crate::id::{Managed, OaId};
 use crate::oauth::{Callback, new_state, new_verifier, permission_url};
 use crate::rotation::is_too_old;
 use crate::secret::Secret;
-use crate::store::{Consent, ConsentStage, GRANTED, NewConsent, StoreError};
+use crate::store::{Consent, ConsentId, ConsentStage, GRANTED, NewConsent, StoreError};
 
 use desk::ConsentDesk;
 pub(super) use exchange::tell;
@@ -36,9 +36,20 @@ pub(super) use exchange::tell;
 /// How many messages a listener may lag behind before he misses some.
 const BACKLOG: usize = 256;
 
+/// What became of somebody who came back, or of what he brought.
+#[derive(Clone)]
+pub(super) struct Came {
+    /// The consent that he came back from.
+    pub(super) consent: ConsentId,
+    /// The OA that it is for.
+    pub(super) oa_id: OaId,
+    /// What became of it.
+    pub(super) back: Back,
+}
+
 /// What becomes of those who come back, for whoever waits for it.
 pub(super) struct Consents {
-    told: broadcast::Sender<(OaId, Back)>,
+    told: broadcast::Sender<Came>,
     /// A set came of which nobody could say whose it is.
     unverified: Notify,
 }
@@ -50,14 +61,15 @@ impl Default for Consents {
 }
 
 impl Consents {
-    pub(super) fn listen(&self) -> broadcast::Receiver<(OaId, Back)> {
+    pub(super) fn listen(&self) -> broadcast::Receiver<Came> {
         self.told.subscribe()
     }
 
-    fn tell(&self, back: &Back) {
+    fn tell(&self, consent: ConsentId, back: &Back) {
         let Some(oa_id) = back.oa_id() else { return };
+        let came = Came { consent, oa_id: oa_id.clone(), back: back.clone() };
         // Mostly nobody listens.
-        if self.told.receiver_count() > 0 && self.told.send((oa_id.clone(), back.clone())).is_err() {
+        if self.told.receiver_count() > 0 && self.told.send(came).is_err() {
             tracing::trace!("nobody listens any more");
         }
     }
@@ -69,7 +81,7 @@ pub(super) fn open(keeper: &Arc<Keeper>, address: Option<SocketAddr>) {
     let Some(address) = address else { return };
     match Listener::open(address) {
         Ok(listener) => {
-            let desk = Arc::new(ConsentDesk(Arc::clone(keeper)));
+            let desk = Arc::new(ConsentDesk::of(keeper));
             keeper.tasks.spawn(listener.serve(desk, keeper.stop.clone()));
         }
         Err(error) => events::authorize_unavailable(&format!("{address}: {error}")),
@@ -83,9 +95,16 @@ fn store_failed(error: &StoreError) -> String {
 impl Keeper {
     /// Where somebody is to be sent to give consent for this OA: to Zalo, or where the vendor says who holds it.
     pub(super) async fn begin_consent(&self, oa_id: &OaId) -> Result<Url, NoConsent> {
+        self.send_out(oa_id).await.map(|(url, _)| url)
+    }
+
+    /// The same, with the consent that he comes back from; `None`: he comes back to the vendor.
+    pub(super) async fn send_out(&self, oa_id: &OaId) -> Result<(Url, Option<ConsentId>), NoConsent> {
         if self.vendor_of(oa_id).is_some() {
             let link = self.vendor_link(oa_id).await.map_err(NoConsent::NotNow)?;
-            return link.parse().map_err(|_| NoConsent::NotNow("the vendor's link is no address".to_owned()));
+            let url = link.parse();
+            let url = url.map_err(|_| NoConsent::NotNow("the vendor's link is no address".to_owned()))?;
+            return Ok((url, None));
         }
         let (managed, consenting) = self.consenting(oa_id)?;
         let no_randomness = || NoConsent::NotNow("the system has no randomness; look at its log".to_owned());
@@ -104,9 +123,9 @@ impl Keeper {
             verifier,
         };
         let begun = self.store.begin_consent(new, self.read_clock()).await;
-        begun.map_err(|error| NoConsent::NotNow(store_failed(&error)))?;
+        let consent = begun.map_err(|error| NoConsent::NotNow(store_failed(&error)))?;
         events::consent_begun(oa_id);
-        Ok(url)
+        Ok((url, Some(consent)))
     }
 
     /// How the app of this OA is granted consent.
@@ -129,13 +148,16 @@ impl Keeper {
 
     /// Somebody came back with this.
     pub(super) async fn come_back(self: &Arc<Keeper>, callback: Callback) -> Back {
-        let back = match self.consent_of(&callback).await {
-            Ok(Some(consent)) => self.hear(consent, callback).await,
+        match self.consent_of(&callback).await {
+            Ok(Some(consent)) => {
+                let id = consent.id;
+                let back = self.hear(consent, callback).await;
+                self.consents.tell(id, &back);
+                back
+            }
             Ok(None) => Back::UnknownState,
             Err(error) => Back::NotNow(store_failed(&error)),
-        };
-        self.consents.tell(&back);
-        back
+        }
     }
 
     async fn consent_of(&self, callback: &Callback) -> Result<Option<Consent>, StoreError> {
@@ -194,8 +216,9 @@ impl Keeper {
                  given at: run zalo-tokend authorize {oa_id} --no-wait first, and grant consent there"
             )));
         };
+        let id = consent.id;
         let back = exchange::bring(self, consent, code).await;
-        self.consents.tell(&back);
+        self.consents.tell(id, &back);
         Ok(back)
     }
 }

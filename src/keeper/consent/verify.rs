@@ -50,6 +50,7 @@ async fn verify_all(keeper: &Arc<Keeper>) -> bool {
     };
     let mut is_any_left = false;
     for one in waiting {
+        let consent = one.consent;
         let own = Arc::clone(keeper);
         // In a task of its own, so that a panic in there ends no question to come.
         let asking = tokio::spawn(async move { ask(&own, &one).await });
@@ -60,7 +61,7 @@ async fn verify_all(keeper: &Arc<Keeper>) -> bool {
         match back {
             Ok(back) => {
                 is_any_left |= matches!(back, Back::Checking { .. } | Back::NotNow(_));
-                keeper.consents.tell(&back);
+                keeper.consents.tell(consent, &back);
             }
             Err(_) => is_any_left = true,
         }
@@ -78,7 +79,7 @@ pub(super) async fn verify(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
 }
 
 async fn ask(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
-    let Unverified { attempt, oa_id, app_id, access_token } = one;
+    let Unverified { consent: _, attempt, oa_id, app_id, access_token } = one;
     let unclear = |detail: &str| {
         events::consent_unverified(oa_id, *attempt, detail);
         Back::Checking { oa_id: oa_id.clone() }
@@ -87,7 +88,11 @@ async fn ask(keeper: &Arc<Keeper>, one: &Unverified) -> Back {
     let Some(endpoint) = settings.apps.get(app_id) else {
         return unclear("the config does not have its app");
     };
-    let answer = settings.door.whose(&endpoint.api_url, access_token).await;
+    let answer = tokio::select! {
+        answer = settings.door.whose(&endpoint.api_url, access_token) => answer,
+        // The set is kept, and asked about at the next start.
+        () = keeper.stop.cancelled() => return Back::Checking { oa_id: oa_id.clone() },
+    };
     failpoint::pass("consent.asked");
     let (outcome, detail) = match answer {
         Ok(ProbeAnswer::Accepted(owner)) if owner == *oa_id => return adopt(keeper, one).await,

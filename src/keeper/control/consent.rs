@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::super::Keeper;
+use super::super::consent::Came;
 use super::conversation::Conversation;
 use super::protocol::{Brought, Reply};
 use super::refresh::Asker;
@@ -13,13 +14,14 @@ use crate::id::OaId;
 use crate::oauth::Callback;
 use crate::rotation::CONSENT_LIFE;
 use crate::secret::Secret;
+use crate::store::ConsentId;
 
 /// Says where a person is to be sent, and waits until he has come back.
 pub(super) async fn begin(keeper: &Arc<Keeper>, oa_id: &OaId, asker: &mut Conversation) -> Reply {
     // Before he can come back.
     let mut told = keeper.consents.listen();
-    let url = match keeper.begin_consent(oa_id).await {
-        Ok(url) => url.to_string(),
+    let (url, own) = match keeper.send_out(oa_id).await {
+        Ok((url, own)) => (url.to_string(), own),
         Err(refusal) => return refused(refusal),
     };
     if !asker.say(&Reply::Link { url }).await {
@@ -47,9 +49,14 @@ pub(super) async fn begin(keeper: &Arc<Keeper>, oa_id: &OaId, asker: &mut Conver
             }
         };
         match told {
-            Ok((about, back)) if about == *oa_id => match words(oa_id, &back) {
+            Ok(came) if is_awaited(&came, own, oa_id) => match words(oa_id, &came.back) {
                 Reply::Progress { text } => asker.tell(&text).await,
-                last => return last,
+                last @ (Reply::Link { .. }
+                | Reply::Done { .. }
+                | Reply::Failed { .. }
+                | Reply::NotNow { .. }
+                | Reply::Status(_)
+                | Reply::Undurable { .. }) => return last,
             },
             Ok(_) => {}
             Err(RecvError::Lagged(_) | RecvError::Closed) => {
@@ -59,6 +66,12 @@ pub(super) async fn begin(keeper: &Arc<Keeper>, oa_id: &OaId, asker: &mut Conver
             }
         }
     }
+}
+
+/// Is it what somebody waits for who began `own`? Of another consent for the same OA only that it is granted: whoever opens
+/// an old page of his once more says nothing about this one.
+fn is_awaited(came: &Came, own: Option<ConsentId>, oa_id: &OaId) -> bool {
+    Some(came.consent) == own || came.oa_id == *oa_id && matches!(came.back, Back::Granted { .. })
 }
 
 /// Takes what somebody came back with from whoever carries it here by hand.
@@ -91,7 +104,12 @@ pub(super) async fn bring(keeper: &Arc<Keeper>, oa_id: &OaId, brought: Brought) 
     match words(oa_id, &back) {
         // It goes on without him.
         Reply::Progress { text } => Reply::NotNow { text },
-        last => last,
+        last @ (Reply::Link { .. }
+        | Reply::Done { .. }
+        | Reply::Failed { .. }
+        | Reply::NotNow { .. }
+        | Reply::Status(_)
+        | Reply::Undurable { .. }) => last,
     }
 }
 

@@ -1,9 +1,9 @@
 //! Taking in what came for a code, once Zalo has said whose it is.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use std::time::Duration;
 
-use super::{Consent, ConsentStage, GRANTED, Said, close, of_attempt};
+use super::{Consent, ConsentId, ConsentStage, GRANTED, Said, close, of_attempt};
 use crate::clock::{Moment, Reading, Time, Uptime};
 use crate::id::{AppId, AttemptId, OaId};
 use crate::oauth::{Answer, GrantedTokens, read_token_answer};
@@ -15,6 +15,8 @@ use crate::store::rows;
 /// A set that came for a code and that does not count yet.
 #[derive(Clone, Debug)]
 pub struct Unverified {
+    /// The consent that it came of.
+    pub consent: ConsentId,
     /// The exchange that brought it.
     pub attempt: AttemptId,
     /// The OA that it should be for.
@@ -39,20 +41,22 @@ pub enum Adopted {
     Gone,
 }
 
-/// The sets that came for codes and do not count yet.
+/// The sets that came for codes and do not count yet, the newest first.
 pub(in crate::store) fn unverified(conn: &Connection) -> rusqlite::Result<Vec<Unverified>> {
-    let waiting: Vec<(AttemptId, OaId, AppId, Vec<u8>)> = conn
+    let waiting: Vec<(ConsentId, AttemptId, OaId, AppId, Vec<u8>)> = conn
         .prepare_cached(
-            "SELECT attempt_id, oa_id, app_id, answer FROM consent WHERE phase = 'answered' ORDER BY consent_id",
+            "SELECT attempt_id, oa_id, app_id, answer, consent_id FROM consent WHERE phase = 'answered' \
+             ORDER BY obtained_at DESC, consent_id DESC",
         )?
         .query_map([], |row| {
             let (oa_id, app_id) = (row.get::<_, String>(1)?, row.get::<_, String>(2)?);
-            Ok((AttemptId::from_bytes(row.get(0)?), OaId::from(oa_id), AppId::from(app_id), row.get(3)?))
+            let (consent, attempt) = (ConsentId(row.get(4)?), AttemptId::from_bytes(row.get(0)?));
+            Ok((consent, attempt, OaId::from(oa_id), AppId::from(app_id), row.get(3)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    let with_token = |(attempt, oa_id, app_id, answer): (_, _, _, Vec<u8>)| {
+    let with_token = |(consent, attempt, oa_id, app_id, answer): (_, _, _, _, Vec<u8>)| {
         let access_token = tokens_of(&answer)?.access_token?;
-        Some(Unverified { attempt, oa_id, app_id, access_token })
+        Some(Unverified { consent, attempt, oa_id, app_id, access_token })
     };
     Ok(waiting.into_iter().filter_map(with_token).collect())
 }
@@ -101,12 +105,18 @@ pub(in crate::store) fn adopt(
         tokens,
         obtained,
     };
+    let granted_at = import.obtained.time;
     match import::import(tx, &import, timing, now)? {
         Imported::Adopted { generation, .. } | Imported::Unchanged { generation } => {
             let said = Said { class: GRANTED, detail: "a person granted consent", status: None };
             close(tx, &consent, attempt, GRANTED, Some(generation), &said, now.time)?;
             tx.prepare_cached("UPDATE consent SET answer = NULL WHERE consent_id = ?1")?
                 .execute([consent.id.0])?;
+            // Of what people granted the newest wins, in whichever order Zalo says whose it is.
+            tx.prepare_cached(
+                "UPDATE consent SET grant_before = ?2 WHERE oa_id = ?1 AND phase = 'answered' AND obtained_at > ?2",
+            )?
+            .execute(params![consent.oa_id.as_str(), granted_at.as_millis()])?;
             Ok(Adopted::Granted { generation })
         }
         Imported::UsedBefore { .. } => refuse("used_before", "its refresh token was presented before"),

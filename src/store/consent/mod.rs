@@ -28,8 +28,11 @@ pub use exchange::{AbandonedCode, CodeAttempted};
 
 /// How many consents of one OA may be open at once. Whoever has a link can begin any number.
 const MOST_OPEN: u32 = 16;
-/// How long at least the digests of codes are remembered: far longer than a code lives.
+/// How long consents that are over are remembered, with the digests of their codes: far longer than a code lives.
 const REMEMBER_CODES: Duration = Duration::from_secs(2 * 86_400);
+
+/// How many rows are deleted at once.
+const PRUNE_STEP: u32 = 1_000;
 
 /// The outcome of a consent that is adopted.
 pub const GRANTED: &str = "granted";
@@ -120,7 +123,7 @@ fn find(conn: &Connection, condition: &str, value: &[u8]) -> rusqlite::Result<Op
 }
 
 /// Begins a consent. Of those that nobody came back from, only the newest are kept.
-pub(super) fn begin(tx: &Connection, new: &NewConsent, now: &Reading) -> rusqlite::Result<()> {
+pub(super) fn begin(tx: &Connection, new: &NewConsent, now: &Reading) -> rusqlite::Result<ConsentId> {
     let NewConsent { oa_id, app_id, redirect_uri, state, verifier } = new;
     tx.prepare_cached(
         "DELETE FROM consent WHERE oa_id = ?1 AND phase = 'open' AND consent_id NOT IN (SELECT consent_id FROM consent \
@@ -141,7 +144,7 @@ pub(super) fn begin(tx: &Connection, new: &NewConsent, now: &Reading) -> rusqlit
         rows::millis(now.uptime.0),
         &*now.boot,
     ])?;
-    Ok(())
+    Ok(ConsentId(tx.last_insert_rowid()))
 }
 
 /// The consent that this state belongs to.
@@ -175,7 +178,8 @@ pub(super) fn is_presenting(conn: &Connection, oa_id: &OaId) -> rusqlite::Result
         .exists([oa_id.as_str()])
 }
 
-/// Ends a consent that somebody came back from without a code. `false`: it was no longer open.
+/// Ends a consent that somebody came back from without a code. `false`: it was no longer open. Of those that ended so only
+/// the newest are kept: each costs nobody more than a click.
 pub(super) fn decline(tx: &Connection, id: ConsentId, now: Time) -> rusqlite::Result<bool> {
     let declined = tx
         .prepare_cached(
@@ -183,6 +187,12 @@ pub(super) fn decline(tx: &Connection, id: ConsentId, now: Time) -> rusqlite::Re
              WHERE consent_id = ?1 AND phase = 'open'",
         )?
         .execute(params![id.0, now.as_millis()])?;
+    const DECLINED: &str = "oa_id = (SELECT oa_id FROM consent WHERE consent_id = ?1) AND phase = 'closed' AND outcome = 'declined'";
+    tx.prepare_cached(&format!(
+        "DELETE FROM consent WHERE {DECLINED} AND consent_id NOT IN \
+         (SELECT consent_id FROM consent WHERE {DECLINED} ORDER BY concluded_at DESC, consent_id DESC LIMIT ?2)"
+    ))?
+    .execute(params![id.0, MOST_OPEN])?;
     Ok(declined > 0)
 }
 
@@ -230,16 +240,20 @@ fn journal_of(
     journal::forget_surplus(tx, &consent.oa_id)
 }
 
-/// Deletes consents that have been over for so long, and those that nobody came back from. Returns how many.
-pub(super) fn prune(tx: &Connection, keep: Duration, day: Time) -> rusqlite::Result<usize> {
-    let old = day.minus(keep.max(REMEMBER_CODES)).as_millis();
-    let closed = tx.execute(
-        "DELETE FROM consent WHERE phase = 'closed' AND concluded_at < ?1 AND answer IS NULL",
-        [old],
-    )?;
-    let open = tx.execute(
-        "DELETE FROM consent WHERE phase = 'open' AND made_at < ?1",
-        [day.minus(REMEMBER_CODES).as_millis()],
-    )?;
-    Ok(closed + open)
+/// Deletes one step of the consents that have long been over, or that nobody came back from: what came of their codes
+/// stands in the journal. Returns how many went; none means that nothing is left to do.
+pub(super) fn prune(tx: &Connection, day: Time) -> rusqlite::Result<usize> {
+    let old = day.minus(REMEMBER_CODES).as_millis();
+    let mut deleted = 0;
+    for which in
+        ["phase = 'closed' AND concluded_at < ?1 AND answer IS NULL", "phase = 'open' AND made_at < ?1"]
+    {
+        deleted += tx.execute(
+            &format!(
+                "DELETE FROM consent WHERE consent_id IN (SELECT consent_id FROM consent WHERE {which} LIMIT ?2)"
+            ),
+            params![old, PRUNE_STEP],
+        )?;
+    }
+    Ok(deleted)
 }

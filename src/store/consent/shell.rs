@@ -17,7 +17,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be used, here and below.
-    pub async fn begin_consent(&self, new: NewConsent, now: Reading) -> Result<(), StoreError> {
+    pub async fn begin_consent(&self, new: NewConsent, now: Reading) -> Result<ConsentId, StoreError> {
         self.writer.call(true, move |tx| begin(tx, &new, &now)).await
     }
 

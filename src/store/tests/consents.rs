@@ -188,6 +188,27 @@ fn what_a_person_brought_since_is_not_overwritten_and_a_refresh_since_is() {
 }
 
 #[test]
+fn of_two_grants_that_wait_the_newer_one_wins_whichever_is_verified_first() {
+    for is_newer_first in [true, false] {
+        let mut bench = Bench::with_a_set();
+        bench.now = bench.now.plus(Duration::from_secs(1));
+        let older = bench.answered(2);
+        bench.now = bench.now.plus(Duration::from_secs(1));
+        let newer = bench.answered(3);
+        let waiting = adoption::unverified(&bench.conn).expect("read");
+        assert_eq!(waiting.iter().map(|one| one.attempt).collect::<Vec<_>>(), [newer, older]);
+        if is_newer_first {
+            assert_eq!(bench.adopt(newer), Adopted::Granted { generation: 2 });
+            assert_eq!(bench.adopt(older), Adopted::Refused("superseded"));
+        } else {
+            assert_eq!(bench.adopt(older), Adopted::Granted { generation: 2 });
+            assert_eq!(bench.adopt(newer), Adopted::Granted { generation: 3 });
+        }
+        assert_eq!(bench.token().as_deref(), Some("access-3"), "{is_newer_first}");
+    }
+}
+
+#[test]
 fn a_set_of_another_oa_is_kept_aside() {
     let bench = Bench::with_a_set();
     let attempt = bench.answered(2);
@@ -227,7 +248,14 @@ fn a_consent_ends_after_ten_minutes_and_of_those_that_nobody_came_back_from_few_
     assert!(!consent::decline(&bench.conn, bench.consent(40).expect("there").id, bench.now).expect("asked"));
     let newest = consent::newest_open(&bench.conn, &oa()).expect("read").expect("there");
     assert_eq!(newest.id, bench.consent(39).expect("there").id);
+    for n in 41..=100 {
+        let id = bench.begin_consent(n).id;
+        assert!(consent::decline(&bench.conn, id, bench.now).expect("asked"));
+    }
+    let declined = "SELECT count(*) FROM consent WHERE outcome = 'declined'";
+    let declined = bench.conn.query_row(declined, [], |row| row.get::<_, u32>(0)).expect("counted");
+    assert!(declined == 16 && bench.consent(100).is_some(), "{declined} that were declined");
     let day = bench.now.plus(3 * 24 * HOUR);
-    assert!(consent::prune(&bench.conn, HOUR, day).expect("pruned") > 0);
+    assert!(consent::prune(&bench.conn, day).expect("pruned") > 0);
     assert!((0..=40).all(|n| bench.consent(n).is_none()));
 }
