@@ -28,10 +28,10 @@ fn parse_life(text: &str) -> Result<Duration, String> {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let (oa_id, file) = (arguments.oa.oa_id(), config.file.display());
-    if let Some(held) = config.vendor_oas.get(&oa_id) {
+    if config.vendor_oas.contains_key(&oa_id) {
         let what = format!(
-            "vendor {} holds OA {oa_id} and makes the links himself; have one made: zalo-tokend authorize {oa_id}",
-            held.vendor_id
+            "OA {oa_id} is held by a vendor, who alone gives links to consent; see zalo-tokend status {oa_id}, or use \
+             zalo-tokend authorize {oa_id}"
         );
         return Err(Failure::new(exit::FAILED, what));
     }

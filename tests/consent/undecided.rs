@@ -32,7 +32,11 @@ async fn an_answer_that_is_lost_ends_the_consent_and_its_code_is_never_presented
 async fn where_zalo_cannot_be_reached_the_code_is_unspent_and_the_page_may_be_loaded_again() {
     let (bench, daemon) = waiting().await;
     let back = bench.consented("7").await;
-    bench.simulator.fault(Rule::forever(Fault::ResetAtAccept));
+    bench.simulator.go_down().await;
+    // Bound and not listened at: nobody else gets it meanwhile, and whoever connects is refused at once.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.set_reuseaddr(true).expect("set");
+    held.bind(bench.simulator.addr()).expect("it is free");
     let page = daemon.visit(&back).await;
     assert!(
         page.status == 502 && page.page().contains("Chưa liên lạc được"),
@@ -41,7 +45,8 @@ async fn where_zalo_cannot_be_reached_the_code_is_unspent_and_the_page_may_be_lo
         daemon.log()
     );
     daemon.wait_for("consent.postponed").await;
-    bench.simulator.clear_faults();
+    drop(held);
+    bench.simulator.come_up().await.expect("nobody else has it");
     for (status, body) in [(429, ""), (200, r#"{"error":-14004}"#)] {
         bench.simulator.fault(Rule::once(Fault::unspent(Answer::custom(status, body))));
         assert_eq!(daemon.visit(&back).await.status, 502);

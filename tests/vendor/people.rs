@@ -67,6 +67,8 @@ async fn who_wants_a_token_of_it_is_told_who_keeps_it() {
     let api = format!("[api]\nsocket = \"{}\"\n", bench.path("api.sock").display());
     bench.set_extra(&format!("{api}{}", sections(&bench, "", &[("1", 89, &given(1))])));
     bench.add_oa("own");
+    let link = bench.run(&["link", "1"]).await;
+    assert!(harness::text(&link.stderr).contains("OA 1 is held by a vendor, who alone gives links"));
     let kept = "OA 1 is held by vendor v, which keeps its tokens";
     let said = async |arguments: &[&str], input: &str, code: i32| {
         let output = bench.run_with_input(arguments, input).await;
