@@ -1,7 +1,7 @@
 //! The running daemon is killed, or a part of it panics, at each step of a refresh, of a slot and of a question. The points
 //! stand in the source as `failpoint::pass("…")`, and are in the program of the tests alone. Those of the start, of a reload
 //! and of an import are passed in `interrupted.rs`, those of what is handed out in `publish/`, those of a
-//! consent in `consent/`.
+//! consent in `consent/`, those of a question to a vendor in `vendor/`.
 
 mod harness;
 mod source_files;
@@ -322,10 +322,16 @@ fn every_point_stands_in_the_source_once_and_is_passed_in_a_test() {
     let once: BTreeSet<&String> = points.iter().collect();
     assert!(once.len() == points.len() && once.len() > 20, "{points:?}");
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let texts =
-        ["failpoints.rs", "interrupted.rs", "publish/file.rs", "publish/webhook.rs", "consent/crashes.rs"]
-            .map(|file| std::fs::read_to_string(tests.join(file)).expect("a readable file"))
-            .concat();
+    let texts = [
+        "failpoints.rs",
+        "interrupted.rs",
+        "publish/file.rs",
+        "publish/webhook.rs",
+        "consent/crashes.rs",
+        "vendor/interruptions.rs",
+    ]
+    .map(|file| std::fs::read_to_string(tests.join(file)).expect("a readable file"))
+    .concat();
     let is_passed =
         |point: &str| [format!("\"{point}\""), format!("\"{point}=")].iter().any(|word| texts.contains(word));
     let unpassed: Vec<_> = once.iter().filter(|point| !is_passed(point)).collect();

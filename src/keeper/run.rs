@@ -311,7 +311,8 @@ pub fn open_doors(config: &Config, clock: Arc<dyn Clock>) -> Result<Doors, Clien
     let (proxy, ca_file) = (config.http.proxy.as_ref(), config.http.ca_file.as_deref());
     let door = Door::new(proxy, ca_file, needs_tls(config), config.timeout, clock)?;
     let needs_tls = config.vendors.values().any(|vendor| vendor.base_url.scheme() == "https");
-    let vendor_door = vendor::Door::new(proxy, ca_file, needs_tls).map_err(ClientError::Build)?;
+    let vendor_door =
+        vendor::Door::new(proxy, ca_file, needs_tls, config.timeout).map_err(ClientError::Build)?;
     Ok(Doors { door, vendor_door })
 }
 

@@ -95,7 +95,10 @@ async fn keeper(config: &Config, clock: Trap, clock_at_the_door: Trap) -> Arc<Ke
         .expect("nothing to recover");
     let (store, _thread) = opened.start().expect("a thread");
     let door = Door::new(None, None, false, config.timeout, Arc::new(clock_at_the_door)).expect("a door");
-    let doors = Doors { door, vendor_door: crate::vendor::Door::new(None, None, false).expect("a door") };
+    let doors = Doors {
+        door,
+        vendor_door: crate::vendor::Door::new(None, None, false, config.timeout).expect("a door"),
+    };
     let log = LogControl::of_no_log();
     let clock: Arc<dyn Clock> = clock;
     let publishers = Publishers::new(store.clone(), Arc::clone(&clock), log.feed().clone());

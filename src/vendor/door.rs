@@ -10,8 +10,8 @@ use super::request::Request;
 use crate::http::{self, Speaks, failure};
 use crate::secret::Secret;
 
-/// How long a question may take in all. It spends nothing, so it can be asked again.
-const CAP: Duration = Duration::from_secs(30);
+/// How long a question may take in all, however long a request may else. It spends nothing, so it can be asked again.
+const LONGEST: Duration = Duration::from_secs(30);
 /// How long a connection may take to come about.
 const CONNECT_CAP: Duration = Duration::from_secs(10);
 /// An answer has some hundred bytes; what is longer is none.
@@ -22,6 +22,8 @@ const LONGEST_BODY: usize = 64 * 1024;
 pub struct Door {
     secure: Option<Client>,
     plain: Client,
+    /// How long a question may take.
+    cap: Duration,
 }
 
 /// What came back.
@@ -35,12 +37,18 @@ pub struct Reply {
 
 impl Door {
     /// Makes the clients; the one for `https` only if `needs_tls`, so that a simulation runs on a machine without CA
-    /// certificates.
+    /// certificates. `timeout` is the wall-clock cap of one request; one to a vendor takes half a minute at most.
     ///
     /// # Errors
     /// When the CA file or the system's certificates cannot be used, in words.
-    pub fn new(proxy: Option<&Url>, ca_file: Option<&Path>, needs_tls: bool) -> Result<Door, String> {
-        let limited = |builder: ClientBuilder| builder.connect_timeout(CONNECT_CAP).timeout(CAP);
+    pub fn new(
+        proxy: Option<&Url>,
+        ca_file: Option<&Path>,
+        needs_tls: bool,
+        timeout: Duration,
+    ) -> Result<Door, String> {
+        let cap = timeout.min(LONGEST);
+        let limited = |builder: ClientBuilder| builder.connect_timeout(CONNECT_CAP).timeout(cap);
         let secure = if needs_tls {
             let authorities = ca_file.map(http::authorities).transpose()?;
             Some(http::client(&Speaks::Securely(authorities.as_deref()), proxy, limited)?)
@@ -49,7 +57,7 @@ impl Door {
         };
         // A plain request goes to this machine: over a proxy elsewhere its key would cross the network bare.
         let own_proxy = proxy.filter(|proxy| http::is_loopback(proxy));
-        Ok(Door { secure, plain: http::client(&Speaks::Plainly, own_proxy, limited)? })
+        Ok(Door { secure, plain: http::client(&Speaks::Plainly, own_proxy, limited)?, cap })
     }
 
     /// Asks.
@@ -57,9 +65,9 @@ impl Door {
     /// # Errors
     /// When no whole answer came, in words without secrets.
     pub async fn ask(&self, request: Request, key: &Secret) -> Result<Reply, String> {
-        match tokio::time::timeout(CAP, self.exchange(request, key)).await {
+        match tokio::time::timeout(self.cap, self.exchange(request, key)).await {
             Ok(reply) => reply,
-            Err(_) => Err(format!("no answer within {CAP:?}")),
+            Err(_) => Err(format!("no answer within {:?}", self.cap)),
         }
     }
 

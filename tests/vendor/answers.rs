@@ -81,7 +81,7 @@ async fn what_fails_is_tried_again_until_there_is_a_link() {
     assert_asked_well(&bench);
 }
 
-/// It takes as long as the daemon waits for a vendor: half a minute.
+/// It takes as long as the daemon waits: `timeout`.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_never_answers_is_asked_again() {
     let bench = holding("style = \"etelecom\"", &[("1", 10, "")]).await;
