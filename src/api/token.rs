@@ -256,16 +256,12 @@ impl Api {
             let detail = format!("the config does not have OA {oa_id} or its app, so there is no proof");
             return Err(Problem::conflict("no_app", detail));
         }
-        let token = ValidToken {
-            access_token: valid.access_token().clone(),
-            expires_at: valid.expires_at,
-            generation: valid.generation,
-        };
+        let (token, ends) = (valid.access_token(), valid.expires_at);
         let record = Record {
             appsecret_proof: appsecret_proof.flatten(),
             verdict: verdict.map(Cow::Borrowed),
             durable: (!valid.is_durable()).then_some(false),
-            ..Record::new(oa_id.clone(), token, valid.now)
+            ..Record::new(oa_id.clone(), token, ends, valid.generation, valid.now)
         };
         let mut body = Vec::with_capacity(valid.access_token().expose().len() + 256);
         serde_json::to_writer(&mut body, &record)

@@ -9,16 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Time;
 use crate::id::OaId;
 use crate::secret::Secret;
-use crate::store::{AppStatus, HistoryEntry, OaStatus, ValidToken};
+use crate::store::{AppStatus, HistoryEntry, OaStatus};
 
-/// The record of an access token that can be used now: as `token --json` prints it.
+/// The record of an access token that can be used now: as `token --json` prints it. Whoever writes it borrows the token:
+/// of each answer a copy would have to be wiped.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<T = Secret> {
     /// The OA.
     pub oa_id: OaId,
     /// The token.
-    #[serde(with = "exposed")]
-    pub access_token: Secret,
+    #[serde(with = "exposed", bound(serialize = "T: AsRef<Secret>", deserialize = "T: From<Secret>"))]
+    pub access_token: T,
     /// When it ends.
     pub expires_at: Time,
     /// In how many seconds that is.
@@ -36,10 +37,9 @@ pub struct Record {
     pub durable: Option<bool>,
 }
 
-impl Record {
+impl<T> Record<T> {
     /// Of a token and of nothing beside it.
-    pub fn new(oa_id: OaId, valid: ValidToken, now: Time) -> Record {
-        let ValidToken { access_token, expires_at, generation } = valid;
+    pub fn new(oa_id: OaId, access_token: T, expires_at: Time, generation: u64, now: Time) -> Record<T> {
         Record {
             oa_id,
             access_token,
@@ -59,12 +59,17 @@ mod exposed {
 
     use crate::secret::Secret;
 
-    pub(super) fn serialize<S: Serializer>(token: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(token.expose())
+    pub(super) fn serialize<S: Serializer>(
+        token: &impl AsRef<Secret>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(token.as_ref().expose())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
-        String::deserialize(deserializer).map(Secret::new)
+    pub(super) fn deserialize<'de, T: From<Secret>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<T, D::Error> {
+        String::deserialize(deserializer).map(Secret::new).map(T::from)
     }
 }
 

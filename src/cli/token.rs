@@ -75,7 +75,11 @@ fn by_api(socket: &Path, oa_id: &OaId, min_ttl: Option<Duration>) -> Result<Reco
 /// A config in which something is wrong, as while somebody edits it, keeps no valid token from a program.
 fn by_store(means: &Means, oa_id: &OaId, asks_daemon: bool) -> Result<Record, Failure> {
     let now = SystemClock::new().read();
-    let record = |valid, durable| Record { durable, ..Record::new(oa_id.clone(), valid, now.time) };
+    let record = |valid: ValidToken, durable| {
+        let ValidToken { access_token, expires_at, generation } = valid;
+        let record = Record::new(oa_id.clone(), access_token, expires_at, generation, now.time);
+        Record { durable, ..record }
+    };
     match &means.config {
         Ok(config) => {
             let (answer, durable) =
