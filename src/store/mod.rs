@@ -78,6 +78,7 @@ pub use slot::Slot;
 pub use slots::SpilledAnswer;
 pub use vendor::{
     Asked, AtVendors, LinkEffect, LinkNews, LookEffect, LookNews, TakenUp, VendorDue, VendorReminder,
+    VendorRoom,
 };
 pub use view::{HistoryEntry, OaStatus, State};
 pub use writer::{Health, StoreError};

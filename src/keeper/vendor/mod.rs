@@ -17,10 +17,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::{Keeper, lock};
 use crate::clock::Uptime;
 use crate::id::{OaId, VendorId};
-use crate::store::StoreError;
+use crate::store::{StoreError, VendorRoom};
 
 /// How many questions to vendors are under way at once.
 const MOST_AT_ONCE: usize = 4;
+/// How many of them are about OAs of one vendor.
+const MOST_OF_ONE: usize = 2;
 /// For how long an OA is left alone of which the store did not take the answer.
 const REST: Duration = Duration::from_secs(30);
 
@@ -95,7 +97,13 @@ impl Keeper {
             // The end of one wakes the sweep.
             return Ok(None);
         }
-        let (due, next) = self.store.due_at_vendors(self.left_alone(), free, self.read_clock()).await?;
+        let mut under_way: BTreeMap<VendorId, usize> = BTreeMap::new();
+        for vendor_id in lock(&work.under_way).iter().filter_map(|oa_id| self.vendor_of(oa_id)) {
+            *under_way.entry(vendor_id).or_default() += 1;
+        }
+        let left_alone = self.left_alone();
+        let room = VendorRoom { limit: free, most_of_one: MOST_OF_ONE, under_way, left_alone };
+        let (due, next) = self.store.due_at_vendors(room, self.read_clock()).await?;
         for due in due {
             let Ok(permit) = Arc::clone(&work.permits).try_acquire_owned() else { break };
             let Some(hold) = work.take(&due.oa_id, Some(permit)) else { continue };

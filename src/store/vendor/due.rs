@@ -19,14 +19,28 @@ pub struct VendorDue {
     pub is_trial: bool,
 }
 
-/// What is due, `limit` of it at most and but for the OAs that are to be left alone; and how long until there is more. Of a
-/// vendor who refuses his key one OA goes when a trial is due, and not while one of his is under way.
+/// For what there is room.
+#[derive(Clone, Debug, Default)]
+pub struct VendorRoom {
+    /// So much at most.
+    pub limit: usize,
+    /// So much of one vendor, with what is under way of his: one who never answers holds up no other's OAs.
+    pub most_of_one: usize,
+    /// How much is under way of each.
+    pub under_way: BTreeMap<VendorId, usize>,
+    /// The OAs that are to be left alone.
+    pub left_alone: BTreeSet<OaId>,
+}
+
+/// What is due, as far as there is room; and how long until there is more. Of a vendor who refuses his key one OA goes when a
+/// trial is due, and not while one of his is under way.
 pub(super) fn due(
     conn: &Connection,
-    left_alone: &BTreeSet<OaId>,
-    limit: usize,
+    room: &VendorRoom,
     now: &Reading,
 ) -> rusqlite::Result<(Vec<VendorDue>, Option<Duration>)> {
+    let VendorRoom { limit, most_of_one, under_way, left_alone } = room;
+    let (limit, most_of_one, mut of_each) = (*limit, *most_of_one, under_way.clone());
     let refused = all_refused(conn)?;
     let mut due: Vec<VendorDue> = Vec::new();
     for (vendor_id, Refused { trial_at, .. }) in &refused {
@@ -43,11 +57,23 @@ pub(super) fn due(
         [("ask_at <= ?1", now.time), ("poll_at <= ?1", now.time), ("planned_at > ?1", future)]
     {
         let (column, _) = condition.split_once(' ').unwrap_or((condition, ""));
-        let most = limit.saturating_add(left_alone.len()).saturating_add(due.len());
-        for (oa_id, vendor_id) in found(conn, condition, column, at, most)? {
-            let is_taken = left_alone.contains(&oa_id) || due.iter().any(|due| due.oa_id == oa_id);
-            if !is_taken && due.len() < limit {
-                due.push(VendorDue { oa_id, vendor_id, is_trial: false });
+        // Each time around one vendor more is full, or it was the last.
+        while due.len() < limit {
+            let full = of_each.iter().filter(|(_, count)| **count >= most_of_one);
+            let full: BTreeSet<VendorId> = full.map(|(vendor_id, _)| vendor_id.clone()).collect();
+            let most = limit.saturating_add(left_alone.len()).saturating_add(due.len());
+            let mut has_filled_one = false;
+            for (oa_id, vendor_id) in found(conn, condition, column, at, most, &full)? {
+                let is_taken = left_alone.contains(&oa_id) || due.iter().any(|due| due.oa_id == oa_id);
+                let of_one = of_each.entry(vendor_id.clone()).or_default();
+                if !is_taken && due.len() < limit && *of_one < most_of_one {
+                    *of_one += 1;
+                    has_filled_one |= *of_one == most_of_one;
+                    due.push(VendorDue { oa_id, vendor_id, is_trial: false });
+                }
+            }
+            if !has_filled_one {
+                break;
             }
         }
     }
@@ -73,12 +99,16 @@ fn found(
     column: &str,
     at: Time,
     limit: usize,
+    full: &BTreeSet<VendorId>,
 ) -> rusqlite::Result<Vec<(OaId, VendorId)>> {
+    let full: Vec<&str> = full.iter().map(VendorId::as_str).collect();
+    let full = serde_json::to_string(&full)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     conn.prepare_cached(&format!(
         "SELECT oa_id, vendor_id FROM vendor_oa WHERE is_managed = 1 AND {column} IS NOT NULL AND {condition} AND {NOT_REFUSED} \
-         ORDER BY {column} LIMIT ?2"
+         AND vendor_id NOT IN (SELECT value FROM json_each(?3)) ORDER BY {column} LIMIT ?2"
     ))?
-    .query_map(params![at.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+    .query_map(params![at.as_millis(), i64::try_from(limit).unwrap_or(i64::MAX), full], |row| {
         Ok((OaId::from(row.get::<_, String>(0)?), VendorId::from(row.get::<_, String>(1)?)))
     })?
     .collect()

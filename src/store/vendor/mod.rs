@@ -14,7 +14,7 @@ mod told;
 mod view;
 
 pub use answers::{Asked, LinkEffect, LinkNews, LookEffect, LookNews, TakenUp};
-pub use due::VendorDue;
+pub use due::{VendorDue, VendorRoom};
 pub(super) use manage::manage;
 pub use told::VendorReminder;
 pub(super) use view::{as_configured, count, page, shown};

@@ -1,11 +1,10 @@
 //! The verbs about OAs that vendors hold, as the daemon and the commands call them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::answers::{self, Asked, LinkNews, LookNews, Occasion, TakenUp};
-use super::{AtVendors, VendorDue, VendorReminder, due, told};
+use super::{AtVendors, VendorDue, VendorReminder, VendorRoom, due, told};
 use crate::clock::{Reading, Time};
 use crate::id::OaId;
 use crate::rotation::{Roll, Timing};
@@ -14,14 +13,13 @@ use crate::store::{Direct, Store};
 use crate::vendor::{Outcome, ShopOutcome, Terms};
 
 impl Store {
-    /// The OAs about which vendors are to be asked now, `limit` at most and but for these; and how long until there are more.
+    /// The OAs about which vendors are to be asked now, as far as there is room; and how long until there are more.
     pub async fn due_at_vendors(
         &self,
-        left_alone: BTreeSet<OaId>,
-        limit: usize,
+        room: VendorRoom,
         now: Reading,
     ) -> Result<(Vec<VendorDue>, Option<Duration>), StoreError> {
-        self.writer.call(false, move |conn| due::due(conn, &left_alone, limit, &now)).await
+        self.writer.call(false, move |conn| due::due(conn, &room, &now)).await
     }
 
     /// Reads an OA that is due again, and says what its vendor is to be asked.

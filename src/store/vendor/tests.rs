@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::{Occasion, authorize, take_link, take_look, take_up};
-use super::due::due;
+use super::due::{VendorRoom, due};
 use super::told::take_reminders;
 use super::*;
 use crate::clock::{Reading, Uptime};
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     fn due(&self, now: Time) -> Vec<(String, bool)> {
-        let (due, _) = due(&self.conn, &BTreeSet::new(), 9, &at(now)).expect("read");
+        let (due, _) = due(&self.conn, &room(9, 9), &at(now)).expect("read");
         due.into_iter().map(|due| (due.oa_id.to_string(), due.is_trial)).collect()
     }
 
@@ -117,7 +117,7 @@ fn what_is_due_is_asked_and_nothing_else() {
     assert_eq!(bench.state("1", START), (State::Scheduled, None));
     assert_eq!(bench.state("2", START), (State::Scheduled, None));
     assert_eq!(bench.state("3", START), (State::AwaitingGrant, None));
-    let (_, next) = due(&bench.conn, &BTreeSet::new(), 9, &at(START)).expect("read");
+    let (_, next) = due(&bench.conn, &room(9, 9), &at(START)).expect("read");
     assert_eq!(next, Some(66 * DAY));
     assert_eq!(bench.take_up("2", Occasion::Due, START), TakenUp::Nothing);
     for oa in ["1", "3"] {
@@ -180,7 +180,8 @@ fn a_refused_key_holds_all_oas_of_its_vendor_back_until_one_trial_succeeds() {
     assert_eq!(bench.due(trial_at.minus(Duration::from_secs(1))).len(), 1);
     assert_eq!(bench.due(trial_at)[0], ("2".to_owned(), true), "the one that is due first");
     let under_way = BTreeSet::from([OaId::from("3")]);
-    let (due_beside, _) = due(&bench.conn, &under_way, 9, &at(trial_at)).expect("read");
+    let (due_beside, _) =
+        due(&bench.conn, &VendorRoom { left_alone: under_way, ..room(9, 9) }, &at(trial_at)).expect("read");
     assert!(due_beside.iter().all(|due| !due.is_trial), "one at a time");
     let trial = bench.asked("2", Occasion::Trial, trial_at);
     assert_eq!(bench.answered(&trial, refusal(), trial_at).effect, LinkEffect::Refused(false));
@@ -380,4 +381,29 @@ fn all_oas_are_listed_in_order_in_parts_and_counted_the_same_way() {
     let overview = overview::overview(&bench.conn, &at(START)).expect("read");
     assert_eq!(overview.counts, expected);
     assert_eq!(overview.unserved, [(State::AwaitingGrant, 5)].into(), "a vendor keeps the others' tokens");
+}
+
+/// Room for so much, and so much of one vendor.
+fn room(limit: usize, most_of_one: usize) -> VendorRoom {
+    VendorRoom { limit, most_of_one, ..VendorRoom::default() }
+}
+
+#[test]
+fn i10_a_vendor_who_never_answers_holds_up_no_other_vendors_oas() {
+    let bench = Bench::new(&[
+        ("1", "bare", Some(80)),
+        ("2", "bare", Some(81)),
+        ("3", "bare", Some(82)),
+        ("4", "bare", Some(83)),
+        ("5", "talking", Some(80)),
+    ]);
+    let found = |room: &VendorRoom| -> Vec<String> {
+        let (due, _) = due(&bench.conn, room, &at(START.plus(DAY))).expect("read");
+        due.into_iter().map(|due| due.oa_id.to_string()).collect()
+    };
+    let both = found(&room(4, 2));
+    assert!(both.len() == 3 && both.contains(&"5".to_owned()), "{both:?}");
+    let under_way = [("bare".into(), 2)].into();
+    assert_eq!(found(&VendorRoom { under_way, ..room(2, 2) }), ["5"]);
+    assert_eq!(found(&room(2, 2)).len(), 2);
 }
