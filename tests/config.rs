@@ -724,6 +724,11 @@ fn unwise_values_are_warned_of_and_accepted() {
         ("[schedule]\nsweep = \"* * 3 * * *\"", "sweep does not come in every minute"),
         ("[schedule]\nkeep_history = \"1d\"", "keep_history is 1d"),
         ("[[app]]\nid = \"13\"\nsecret_key_file = \"app.secret\"", "App 13 has no OA"),
+        ("[authorize]\nlisten = \"127.0.0.1:8788\"", "no [[app]] has a redirect_uri"),
+        (
+            "[[app]]\nid = \"13\"\nsecret_key_file = \"app.secret\"\nredirect_uri = \"http://localhost/z\"",
+            "redirect_uri of app 13 is http://localhost/z",
+        ),
     ];
     let place = Place::new();
     for (text, phrase) in rows {

@@ -18,6 +18,7 @@ pub(super) fn of(config: &Config) -> Vec<String> {
     refresh_token(config, &mut warnings);
     schedule(config, &mut warnings);
     fleet(config, &mut warnings);
+    authorize(config, &mut warnings);
     publish(config, &mut warnings);
     warnings.extend(config.notes.iter().cloned());
     warnings
@@ -163,6 +164,23 @@ fn of_vendor(config: &Config, vendor: &Vendor) -> Vec<String> {
         (!config.vendor_oas.values().any(|oa| oa.vendor_id == *id), format!("Vendor {id} has no OA.")),
     ];
     unwise.into_iter().filter(|(is_unwise, _)| *is_unwise).map(|(_, sentence)| sentence).collect()
+}
+
+fn authorize(config: &Config, warnings: &mut Vec<String>) {
+    let mut of_apps =
+        config.apps.values().filter_map(|app| Some((&app.id, app.consenting.as_ref()?))).peekable();
+    if config.authorize.listen.is_some() && of_apps.peek().is_none() {
+        warnings.push(
+            "[authorize] listens, and no [[app]] has a redirect_uri: nobody is sent to consent, so nobody comes back."
+                .to_owned(),
+        );
+    }
+    for (app_id, consenting) in of_apps.filter(|(_, consenting)| consenting.redirect_uri.scheme() == "http") {
+        warnings.push(format!(
+            "redirect_uri of app {app_id} is {}: only a browser of this machine comes back there.",
+            consenting.redirect_text
+        ));
+    }
 }
 
 fn publish(config: &Config, warnings: &mut Vec<String>) {
