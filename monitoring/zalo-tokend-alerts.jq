@@ -31,6 +31,8 @@ def endings: {
   "vendor.refused": ["vendor.released"],
   "vendor.misconfigured": ["vendor.link_fetched", "oa.authorized"],
   "api.unavailable": ["api.listening", "daemon.started"],
+  "authorize.unavailable": ["authorize.listening", "daemon.started"],
+  "consent.failed": mended,
   "store.failed": ["store.recovered", "daemon.ready"],
   "config.rejected": ["config.reloaded", "daemon.ready"],
   "uncertain": (mended + ["oa.reauthorization_required"]),

@@ -341,11 +341,13 @@ fn an_error_alerts_until_it_is_mended() {
 }
 
 /// What ends an error, beside the events that [`MENDED`] has. Of an error that stands in here twice any does.
-const ENDINGS: [(&str, &[&str]); 13] = [
+const ENDINGS: [(&str, &[&str]); 15] = [
     ("access_token.expired", &MENDED),
     ("api.unavailable", &["api.listening", "daemon.started"]),
     ("app.refused", &["app.released"]),
+    ("authorize.unavailable", &["authorize.listening", "daemon.started"]),
     ("config.rejected", &["config.reloaded", "daemon.ready"]),
+    ("consent.failed", &MENDED),
     ("oa.app_changed", &["daemon.started", "refresh.planned", "refresh.started"]),
     ("oa.app_changed", &MENDED),
     ("oa.decision_needed", &["oa.reauthorization_required"]),
@@ -361,8 +363,13 @@ const ENDINGS: [(&str, &[&str]); 13] = [
 const MENDED: [&str; 4] = ["oa.authorized", "oa.imported", "oa.resolved", "refresh.succeeded"];
 
 /// What no later event mends.
-const ENDLESS: [&str; 4] =
-    ["endpoint.certificate_refused", "program.panicked", "publish.dead_letter", "store.answer_orphaned"];
+const ENDLESS: [&str; 5] = [
+    "app.mass_reauthorization",
+    "endpoint.certificate_refused",
+    "program.panicked",
+    "publish.dead_letter",
+    "store.answer_orphaned",
+];
 
 /// Most of these need a broken disk, a wrong certificate or a bug; so the lines are built from the program's own
 /// table of events. An error that is new to it has to be put into one of the lists.
