@@ -51,15 +51,20 @@ impl Listener {
         if let Ok(address) = self.0.local_addr() {
             events::listening(&address.to_string());
         }
-        let (rate, departures) = (Rate::of(RATE), Rate::of(DEPARTURES));
-        let server = Server(Arc::new(Inner { desk, audit: Audit::default(), rate, departures }));
-        serve(self.0, server, MOST_CONNECTIONS, &stop).await;
+        serve(self.0, Server::of(desk), MOST_CONNECTIONS, &stop).await;
     }
 }
 
 /// Who answers.
 #[derive(Clone)]
-struct Server(Arc<Inner>);
+pub(super) struct Server(Arc<Inner>);
+
+impl Server {
+    pub(super) fn of(desk: Arc<dyn Desk>) -> Server {
+        let (rate, departures) = (Rate::of(RATE), Rate::of(DEPARTURES));
+        Server(Arc::new(Inner { desk, audit: Audit::default(), rate, departures }))
+    }
+}
 
 struct Inner {
     desk: Arc<dyn Desk>,
