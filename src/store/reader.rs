@@ -21,8 +21,9 @@ use super::writer::{StoreError, classify};
 use crate::clock::{Reading, Time};
 use crate::id::{Fleet, Managed, OaId};
 
-/// How many threads answer what is quick: two, so that one page that has to come from the disk does not delay all.
-const QUICK_THREADS: usize = 2;
+/// How many threads answer what is quick: one. While a herd is refreshed a second one takes more from the thread that commits,
+/// and so from all who read, than a page that has to come from the disk takes from those behind it.
+const QUICK_THREADS: usize = 1;
 /// How many questions wait at most.
 const MOST_WAITING: usize = 8_192;
 
