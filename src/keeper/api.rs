@@ -15,7 +15,7 @@ use url::Url;
 
 use super::control::protocol::Reply;
 use super::control::refresh::{self, Asker, Wish};
-use super::{Keeper, events};
+use super::{FAULT, Keeper, events};
 use crate::api::{Alive, Api, Asked, BoxFuture, Desk, Dismissed, Enlisted, Listeners, Occasion, Parts};
 use crate::authorize::NoConsent;
 use crate::clock::{Moment, Time};
@@ -197,9 +197,7 @@ impl Desk for KeepersDesk {
                 Ok(
                     Reply::Progress { .. } | Reply::Link { .. } | Reply::Status(_) | Reply::Undurable { .. },
                 )
-                | Err(_) => {
-                    Asked::NotNow("it ended in a fault of the program; please report this".to_owned())
-                }
+                | Err(_) => Asked::NotNow(FAULT.to_owned()),
             }
         })
     }
@@ -275,10 +273,7 @@ impl Desk for KeepersDesk {
             .keeper
             .tasks
             .spawn_on(async move { keeper.begin_consent(&oa_id).await }, &self.keepers_threads);
-        Box::pin(async move {
-            let fault = "it ended in a fault of the program; please report this";
-            begun.await.unwrap_or_else(|_| Err(NoConsent::NotNow(fault.to_owned())))
-        })
+        Box::pin(async move { begun.await.unwrap_or_else(|_| Err(NoConsent::NotNow(FAULT.to_owned()))) })
     }
 
     fn consent_origins(&self) -> Vec<String> {

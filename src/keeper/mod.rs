@@ -75,6 +75,9 @@ use vendor::VendorWork;
 /// For how long an OA is left alone whose row cannot be worked with.
 const PASS_OVER_FOR: Duration = Duration::from_secs(600);
 
+/// What whoever waited for work of the keeper is told when it panicked.
+const FAULT: &str = "it ended in a fault of the program; please report this";
+
 /// What every part of the daemon works with.
 struct Keeper {
     store: Store,

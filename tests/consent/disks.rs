@@ -1,5 +1,6 @@
 //! Consent while the disk is full.
 
+use tokio::net::TcpStream;
 use zalo_tokend::simulator::{Answer, Fault, Rule};
 
 use super::assert_clean;
@@ -17,15 +18,21 @@ async fn on_a_small_disk() -> (Bench, SmallDisk, Daemon) {
     (bench, disk, daemon)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_comes_to_a_full_disk_goes_to_its_slot_and_counts_when_there_is_room() {
-    let (bench, disk, daemon) = on_a_small_disk().await;
+/// Somebody comes back with consent to the OA 7, and the answer to the code comes when the disk is full.
+async fn answered_to_a_full_disk(bench: &Bench, disk: &SmallDisk, daemon: &Daemon) -> TcpStream {
     bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
     let back = bench.consented("7").await;
     let visit = daemon.begin_visit(&back).await;
     bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
     disk.fill().await;
     bench.simulator.release();
+    visit
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_to_a_full_disk_goes_to_its_slot_and_counts_when_there_is_room() {
+    let (bench, disk, daemon) = on_a_small_disk().await;
+    let visit = answered_to_a_full_disk(&bench, &disk, &daemon).await;
     daemon.wait_for("store.failed").await;
     bench.wait_until_a_slot_is_filled(&daemon).await;
     assert!(daemon.events("consent.granted").is_empty(), "I5: not before it is in the store");
@@ -39,12 +46,7 @@ async fn an_answer_that_comes_to_a_full_disk_goes_to_its_slot_and_counts_when_th
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_in_its_slot_survives_kill_and_counts_after_the_next_start() {
     let (bench, disk, mut daemon) = on_a_small_disk().await;
-    bench.simulator.fault(Rule::once(Fault::spent(Answer::Held)));
-    let back = bench.consented("7").await;
-    let visit = daemon.begin_visit(&back).await;
-    bench.ledger_until(|ledger| ledger.codes_spent() == 1).await;
-    disk.fill().await;
-    bench.simulator.release();
+    let visit = answered_to_a_full_disk(&bench, &disk, &daemon).await;
     bench.wait_until_a_slot_is_filled(&daemon).await;
     daemon.kill().await;
     drop(visit);

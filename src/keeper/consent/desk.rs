@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::super::Keeper;
+use super::super::{FAULT, Keeper};
 use crate::authorize::{Back, BadLink, BoxFuture, Desk, Guest, Link, NoConsent};
 use crate::id::OaId;
 use crate::oauth::Callback;
@@ -62,10 +62,7 @@ impl Desk for ConsentDesk {
             let _place = place;
             keeper.come_back(callback).await
         });
-        Box::pin(async move {
-            let fault = "it ended in a fault of the program; please report this";
-            heard.await.unwrap_or_else(|_| Back::NotNow(fault.to_owned()))
-        })
+        Box::pin(async move { heard.await.unwrap_or_else(|_| Back::NotNow(FAULT.to_owned())) })
     }
 
     fn origins(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::claims::Hold;
 use super::super::exchange::{self, Begun, End, Exchange, Matter};
-use super::super::{Keeper, events};
+use super::super::{FAULT, Keeper, events};
 use super::{ended_before, store_failed, verify};
 use crate::authorize::Back;
 use crate::clock::Reading;
@@ -41,7 +41,7 @@ pub(super) async fn bring(keeper: &Arc<Keeper>, consent: Consent, code: Secret) 
         Ok(None) | Err(_) => {
             // What came before that, if anything did, is in the store and waits to be verified.
             keeper.consents.unverified.notify_one();
-            Back::NotNow("it ended in a fault of the program; please report this".to_owned())
+            Back::NotNow(FAULT.to_owned())
         }
     }
 }
